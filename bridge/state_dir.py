@@ -1,0 +1,251 @@
+"""The directory of what is remembered: made where it is missing, held by one process at a time.
+
+- Whoever holds the lock may open and change what is in it: the daemon while it runs, a command
+  while no daemon does. The lock is the kernel's (flock): it goes with its process, however that
+  ends.
+- The stamp stands beside the journal, not in it: it tells a directory of another environment, of a
+  newer program, and a journal that was restored from a copy. A directory that is not ours is left
+  untouched.
+- What root begins goes on as the owner of the directory, so that no file of root's is left in it.
+"""
+
+import fcntl
+import json
+import os
+import pwd
+import stat
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+LOCK_FILE: Final = "lock"
+STAMP_FILE: Final = "stamp.json"
+DAEMON: Final = "the daemon"
+"""What the daemon calls itself in the lock."""
+
+COMMAND_LOCK_WAIT_S: Final = 10.0
+"""A command holds the lock for a moment only: so long is waited for one, by a command or by the
+daemon.
+"""
+LOCK_PAUSE_S: Final = 0.02
+
+
+class StateDirError(Exception):
+    """The directory cannot be used. `exit_status`: 2 where the wrong directory is named, else 1."""
+
+    def __init__(self, path: Path, what: str, remedy: str, *, exit_status: int = 1) -> None:
+        super().__init__(f"{path}: {what}; {remedy}")
+        self.path = path
+        self.what = what
+        self.remedy = remedy
+        self.exit_status = exit_status
+
+
+class StateDirBusyError(StateDirError):
+    """Another process holds it. `by_daemon`: that process is a daemon, so it can be asked instead."""
+
+    def __init__(self, path: Path, holder: Mapping[str, object]) -> None:
+        name = str(holder.get("name") or "another process")
+        pid = holder.get("pid")
+        self.by_daemon = name == DAEMON
+        super().__init__(
+            path,
+            f"in use by {name}" + (f" (process {pid})" if pid else ""),
+            "stop that one first, or give this one a state_dir of its own",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What is told of the directory outside the journal.
+
+    environment: PartPay's, of the configuration that first used the directory.
+    schema: the journal's; 0 until there is one. journal_id: DF0D in hex; "" until there is one.
+    last_event: the number of the journal's last event when the stamp was written.
+    """
+
+    environment: str
+    schema: int = 0
+    journal_id: str = ""
+    last_event: int = 0
+
+
+def become_owner(state_dir: Path) -> None:
+    """Goes on as the owner of the directory, where this process is root's and the directory is not.
+
+    Nothing where it is missing. The groups are the owner's too (dialout opens the ports).
+    """
+    if os.geteuid() != 0:
+        return
+    try:
+        about = state_dir.stat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _unusable(state_dir, error) from error
+    if about.st_uid == 0:
+        return
+    try:
+        owner = pwd.getpwuid(about.st_uid)
+    except KeyError:
+        os.setgroups([about.st_gid])
+        os.setgid(about.st_gid)
+    else:
+        os.initgroups(owner.pw_name, owner.pw_gid)
+        os.setgid(owner.pw_gid)
+    os.setuid(about.st_uid)
+
+
+class StateDir:
+    """The directory, locked. A context manager; leaving it lets the lock go."""
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self.path = path
+        self._lock = lock
+
+    @classmethod
+    def locked(cls, path: Path, name: str, *, wait_s: float = COMMAND_LOCK_WAIT_S) -> Self:
+        """Makes the directory where it is missing, and locks it under that name.
+
+        Waits `wait_s` for a command to end, and not at all for a daemon. Raises
+        `StateDirBusyError`, `StateDirError`.
+        """
+        lock = _open_lock(path)
+        try:
+            deadline = time.monotonic() + wait_s
+            while not _try_lock(lock):
+                busy = StateDirBusyError(path, _holder(lock))
+                if busy.by_daemon or time.monotonic() >= deadline:
+                    raise busy
+                time.sleep(LOCK_PAUSE_S)
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, json.dumps({"name": name, "pid": os.getpid()}).encode(), 0)
+        except BaseException:
+            os.close(lock)
+            raise
+        return cls(path, lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets the lock go. The file stays: removing it would let two processes lock two files."""
+        if self._lock >= 0:
+            os.ftruncate(self._lock, 0)
+            os.close(self._lock)
+            self._lock = -1
+
+    def stamp(self, environment: str) -> Stamp:
+        """The directory's stamp; a new directory gets one for this environment.
+
+        Raises `StateDirError` (exit status 2), with nothing touched, where the directory is another
+        environment's.
+        """
+        found = read_stamp(self.path)
+        if found is None:
+            found = Stamp(environment)
+            self.write_stamp(found)
+        if found.environment != environment:
+            raise StateDirError(
+                self.path,
+                f"belongs to PartPay's {found.environment}; the configuration says {environment}",
+                "name another state_dir for another environment, so that their sales never mix",
+                exit_status=2,
+            )
+        return found
+
+    def write_stamp(self, stamp: Stamp) -> None:
+        """Replaces the stamp in one step; after a power cut it is the old one or the new one."""
+        new = self.path / (STAMP_FILE + ".new")
+        try:
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(descriptor, json.dumps(asdict(stamp)).encode())
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            new.replace(self.path / STAMP_FILE)
+            _sync_directory(self.path)
+        except OSError as error:
+            raise _unusable(self.path, error) from error
+
+
+def read_stamp(path: Path) -> Stamp | None:
+    """The stamp in that directory, or None where there is none. Raises `StateDirError`."""
+    try:
+        told = json.loads((path / STAMP_FILE).read_bytes())
+        return Stamp(
+            environment=str(told["environment"]),
+            schema=int(told["schema"]),
+            journal_id=str(told["journal_id"]),
+            last_event=int(told["last_event"]),
+        )
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unusable(path, error) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise StateDirError(
+            path / STAMP_FILE,
+            "is damaged",
+            "restore it from a copy, or ask for support",
+            exit_status=2,
+        ) from error
+
+
+def _open_lock(path: Path) -> int:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = path.stat()
+        if about.st_mode & 0o022:
+            raise StateDirError(
+                path,
+                f"can be changed by others (mode {stat.S_IMODE(about.st_mode):04o})",
+                f"chmod go-w {path}",
+            )
+        return os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unusable(path, error) from error
+
+
+def _try_lock(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _holder(lock: int) -> Mapping[str, object]:
+    try:
+        told = json.loads(os.pread(lock, 1024, 0))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unusable(path: Path, error: OSError) -> StateDirError:
+    return StateDirError(
+        path,
+        f"cannot be used by user {os.geteuid()}: {error.strerror}",
+        "run as its owner or as root, or mend state_dir in the configuration",
+    )
