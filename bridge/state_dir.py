@@ -45,7 +45,7 @@ class StateDirError(Exception):
 
 
 class StateDirBusyError(StateDirError):
-    """Another process holds it. `by_daemon`: that process is a daemon, so it can be asked instead."""
+    """Another process holds it. `by_daemon`: it is a daemon, so it can be asked instead."""
 
     def __init__(self, path: Path, holder: Mapping[str, object]) -> None:
         name = str(holder.get("name") or "another process")
