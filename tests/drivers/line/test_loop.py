@@ -14,6 +14,7 @@ from drivers.line.loop import (
     Interest,
     Loop,
     LoopStuckError,
+    Timer,
 )
 
 
@@ -72,7 +73,7 @@ def test_a_cancelled_timer_does_not_run_even_when_cancelled_by_one_of_the_same_i
     ran: list[str] = []
     owner = Owner()
     later: list[Timer] = []
-    loop.at(101.0, lambda: later[0].cancel(), owner)
+    loop.at(101.0, lambda: [timer.cancel() for timer in later], owner)
     later.append(loop.at(101.0, lambda: ran.append("cancelled"), owner))
     third = loop.at(101.0, lambda: ran.append("third"), owner)
     clock.now = 101.0

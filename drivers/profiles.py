@@ -1,0 +1,167 @@
+"""Terminal profiles: what is known of a kind of terminal that HELLO does not say, or says wrongly.
+
+Rules
+- A profile is data: one file `config/profiles/NAME.toml`. What it gives stands in place of what
+  HELLO says; what it leaves out is as HELLO says.
+- Everything in a file is checked when it is read; a key that is not known is an error, so that a
+  misspelled one is never silently without effect.
+- Generic profiles are by panel size; formats are listed quickest on the line first, and a terminal
+  that does not know one says so (IMAGE_STATUS 3), which leads to the next.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from drivers.link.messages import OBJECTS
+
+BODY_MIN_BYTES, BODY_MAX_BYTES = 640, 4_092
+"""terminal-link §2: beyond the one the CRC is too weak, below the other a message may not fit."""
+
+FORMATS_MAX = OBJECTS[0xDF12].max_bytes
+PIXELS_MAX = OBJECTS[0xDF10].largest
+IMAGE_MAX_BYTES = OBJECTS[0xDF1E].largest
+
+
+class ProfileError(ValueError):
+    """A profile cannot be used: the message names file, key and remedy."""
+
+
+class UnknownProfileError(ProfileError):
+    """There is no profile of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What stands in place of what HELLO says; None: as HELLO says.
+
+    `panel_width`, `panel_height` in pixels, both or neither. `formats`: image format codes, a byte
+    each, best first (terminal-link §5). `max_body` and `largest_image` in bytes (DF13, DF1E).
+    `inverted`: the panel shows a 0 dark in formats 01 to 04 and 10, against the link's page.
+    """
+
+    name: str
+    title: str
+    panel_width: int | None = None
+    panel_height: int | None = None
+    inverted: bool = False
+    formats: bytes | None = None
+    max_body: int | None = None
+    largest_image: int | None = None
+
+
+AS_TOLD = Profile("", "as the terminal says")
+"""No profile: everything as HELLO says."""
+
+
+def read_profile(name: str, text: str, source: str) -> Profile:
+    """The profile in `text`, a TOML document; `source` is its file, for errors.
+
+    Raises ProfileError.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ProfileError(f"{source}: this is no TOML: {error}") from error
+    unknown = sorted(document.keys() - KEYS.keys())
+    if unknown:
+        raise ProfileError(f"{source}: unknown key {unknown[0]!r}; known are {', '.join(KEYS)}")
+    values: dict[str, Any] = {}
+    for key, value in document.items():
+        try:
+            values[key] = KEYS[key](value)
+        except ValueError as error:
+            raise ProfileError(f"{source}: {key} = {value!r}: {error}") from error
+    if "title" not in values:
+        raise ProfileError(
+            f"{source}: title is missing; say in a few words which terminals it is for"
+        )
+    if ("panel_width" in values) is not ("panel_height" in values):
+        raise ProfileError(f"{source}: panel_width and panel_height come both or neither")
+    return Profile(name, **values)
+
+
+def profiles_in(folder: Traversable | Path) -> Mapping[str, Profile]:
+    """All profiles of `folder`, by name. Raises ProfileError for the first that is wrong."""
+    found = {}
+    for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        name, dot, ending = file.name.rpartition(".")
+        if dot and ending == "toml":
+            found[name] = read_profile(name, file.read_text(encoding="utf-8"), file.name)
+    return found
+
+
+@cache
+def installed_profiles() -> Mapping[str, Profile]:
+    """The profiles that come with the program, by name."""
+    return profiles_in(files("config").joinpath("profiles"))
+
+
+def profile_named(name: str | None) -> Profile:
+    """The profile of that name; None or empty is AS_TOLD. Raises UnknownProfileError."""
+    if not name:
+        return AS_TOLD
+    try:
+        return installed_profiles()[name]
+    except KeyError:
+        known = ", ".join(installed_profiles())
+        raise UnknownProfileError(f"there is no profile {name!r}; there are {known}") from None
+
+
+def _number(low: int, high: int) -> Callable[[object], int]:
+    def check(value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ValueError(f"give a whole number, {low} to {high}")
+        return value
+
+    return check
+
+
+def _yes_or_no(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("give true or false")
+    return value
+
+
+def _title(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("give a few words")
+    return value
+
+
+def _formats(value: object) -> bytes:
+    remedy = 'give a list of codes in hex, best first, as ["10", "83"] (docs: image formats)'
+    if not isinstance(value, list) or not value or len(value) > FORMATS_MAX:
+        raise ValueError(f"{remedy}; 1 to {FORMATS_MAX} of them")
+    codes = []
+    for code in value:
+        if not isinstance(code, str) or len(code) != 2:
+            raise ValueError(f"{code!r}: {remedy}")
+        try:
+            codes.append(int(code, 16))
+        except ValueError:
+            raise ValueError(f"{code!r}: {remedy}") from None
+    if len(set(codes)) != len(codes):
+        raise ValueError("a code is there twice; each is tried once")
+    return bytes(codes)
+
+
+KEYS: Mapping[str, Callable[[object], object]] = {
+    "title": _title,
+    "panel_width": _number(1, PIXELS_MAX),
+    "panel_height": _number(1, PIXELS_MAX),
+    "inverted": _yes_or_no,
+    "formats": _formats,
+    "max_body": _number(BODY_MIN_BYTES, BODY_MAX_BYTES),
+    "largest_image": _number(1, IMAGE_MAX_BYTES),
+}
+"""Key of a profile's file -> what checks and reads its value."""
+
+assert set(KEYS) == {field.name for field in fields(Profile)} - {"name"}
