@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from drivers.link.messages import (
     BY_TYPE,
+    CODE,
+    MESSAGE_COUNTER,
     OBJECTS,
     REQUIRED,
     SEQUENCE_MAX,
@@ -28,8 +30,8 @@ from drivers.link.messages import (
     Value,
 )
 
-CODE_BYTES = 8
-COUNTER_MAX = 2**32 - 1
+CODE_BYTES: Final = CODE.max_bytes
+COUNTER_MAX: Final = MESSAGE_COUNTER.largest
 
 
 @dataclass(frozen=True, slots=True)

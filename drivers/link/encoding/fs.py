@@ -113,7 +113,10 @@ def image_room(body_bytes: int, *, coded: bool) -> int:
     empty = ImageData(image_id=0xFF, offset=0xFFFF_FFFF, data=b"")
     if coded:
         frame = encode(
-            empty, SEQUENCE_MAX, message_counter=COUNTER_MAX, code=lambda _: bytes(CODE_BYTES)
+            empty,
+            SEQUENCE_MAX,
+            message_counter=COUNTER_MAX,
+            code=lambda _: bytes(CODE_BYTES),
         )
     else:
         frame = encode(empty, SEQUENCE_MAX)
