@@ -52,8 +52,20 @@ BITS_A_BYTE = 10
 LEAVE_POLL_MIN_S, LEAVE_POLL_MAX_S = 0.001, 0.25
 """How soon a transmit queue that should be empty, and is not, is looked at again."""
 
+SYSFS_DEVICES = Path("/sys/dev/char")
+
 PTY_MAJORS = range(136, 144)
 """Device numbers of Unix 98 pseudo-terminals."""
+
+
+WIRE_CHIPS = frozenset(
+    {
+        *("ftdi_sio", "cp210x", "ch341-uart", "pl2303", "f81232", "f81534", "xr_serial"),
+        *("mct_u232", "mos7720", "mos7840", "spcp8x5", "ark3116", "io_ti", "io_edgeport"),
+        *("ti_usb_3410_5052_1", "keyspan_1", "keyspan_2", "keyspan_4", "quatech2", "upd78f0730"),
+    }
+)
+"""Kernel drivers of USB adapters that have a wire at their far end, and so a baud rate."""
 
 
 class Pace(Enum):
@@ -62,7 +74,8 @@ class Pace(Enum):
     AT_ONCE = auto()
     """A pseudo-terminal has no wire."""
     BY_QUEUE = auto()
-    """CDC-ACM: the baud rate may mean nothing; the queue tells what USB has taken."""
+    """A device that is USB itself: its baud rate means nothing, the queue tells what it has taken.
+    Told too late, its answers would look as if they had come before the question had left."""
     BY_BAUD = auto()
     """A wire: what the queue has passed on to the chip is still on its way."""
 
@@ -163,15 +176,17 @@ def _make_raw(fd: int) -> None:
 def _pace(fd: int) -> Pace:
     if os.major(os.fstat(fd).st_rdev) in PTY_MAJORS:
         return Pace.AT_ONCE
-    with suppress(OSError):
-        if (_sysfs(fd) / "device" / "driver").resolve().name == "cdc_acm":
-            return Pace.BY_QUEUE
+    device = _sysfs(fd) / "device"
+    bus = (device / "subsystem").resolve().name
+    chip = (device / "driver").resolve().name
+    if bus == "usb" or (bus == "usb-serial" and chip not in WIRE_CHIPS):
+        return Pace.BY_QUEUE
     return Pace.BY_BAUD
 
 
 def _sysfs(fd: int) -> Path:
     device = os.fstat(fd).st_rdev
-    return Path("/sys/dev/char") / f"{os.major(device)}:{os.minor(device)}"
+    return SYSFS_DEVICES / f"{os.major(device)}:{os.minor(device)}"
 
 
 def _low_latency(device: serial.Serial) -> bool:

@@ -456,6 +456,29 @@ def test_on_a_wire_written_waits_for_the_baud_rate_and_then_for_the_queue(
 
 
 @pytest.mark.parametrize(
+    ("bus", "driver", "pace"),
+    [
+        ("usb", "cdc_acm", Pace.BY_QUEUE),
+        ("usb-serial", "ftdi_sio", Pace.BY_BAUD),
+        ("usb-serial", "option1", Pace.BY_QUEUE),
+        ("platform", "serial8250", Pace.BY_BAUD),
+        ("serial-base", "port", Pace.BY_BAUD),
+    ],
+)
+def test_whether_there_is_a_wire_is_told_by_bus_and_driver(
+    bus: str, driver: str, pace: Pace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Path(os.devnull).open("rb") as device:
+        number = os.fstat(device.fileno()).st_rdev
+        folder = tmp_path / f"{os.major(number)}:{os.minor(number)}" / "device"
+        folder.mkdir(parents=True)
+        (folder / "subsystem").symlink_to(tmp_path / bus)
+        (folder / "driver").symlink_to(tmp_path / driver)
+        monkeypatch.setattr(serial_line, "SYSFS_DEVICES", tmp_path)
+        assert serial_line._pace(device.fileno()) is pace
+
+
+@pytest.mark.parametrize(
     ("number", "kind"),
     [
         (errno.ENOENT, TroubleKind.ABSENT),
