@@ -3,9 +3,6 @@
 - Whoever holds the lock may open and change what is in it: the daemon while it runs, a command
   while no daemon does. The lock is the kernel's (flock): it goes with its process, however that
   ends.
-- The stamp stands beside the journal, not in it: it tells a directory of another environment, of a
-  newer program, and a journal that was restored from a copy. A directory that is not ours is left
-  untouched.
 - What root begins goes on as the owner of the directory, so that no file of root's is left in it.
 """
 
@@ -16,13 +13,11 @@ import pwd
 import stat
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 LOCK_FILE: Final = "lock"
-STAMP_FILE: Final = "stamp.json"
 DAEMON: Final = "the daemon"
 """What the daemon calls itself in the lock."""
 
@@ -34,14 +29,13 @@ LOCK_PAUSE_S: Final = 0.02
 
 
 class StateDirError(Exception):
-    """The directory cannot be used. `exit_status`: 2 where the wrong directory is named, else 1."""
+    """The directory cannot be used: why, and what to do."""
 
-    def __init__(self, path: Path, what: str, remedy: str, *, exit_status: int = 1) -> None:
+    def __init__(self, path: Path, what: str, remedy: str) -> None:
         super().__init__(f"{path}: {what}; {remedy}")
         self.path = path
         self.what = what
         self.remedy = remedy
-        self.exit_status = exit_status
 
 
 class StateDirBusyError(StateDirError):
@@ -56,21 +50,6 @@ class StateDirBusyError(StateDirError):
             f"in use by {name}" + (f" (process {pid})" if pid else ""),
             "stop that one first, or give this one a state_dir of its own",
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """What is told of the directory outside the journal.
-
-    environment: PartPay's, of the configuration that first used the directory.
-    schema: the journal's; 0 until there is one. journal_id: DF0D in hex; "" until there is one.
-    last_event: the number of the journal's last event when the stamp was written.
-    """
-
-    environment: str
-    schema: int = 0
-    journal_id: str = ""
-    last_event: int = 0
 
 
 def become_owner(state_dir: Path) -> None:
@@ -146,63 +125,6 @@ class StateDir:
             os.close(self._lock)
             self._lock = -1
 
-    def stamp(self, environment: str) -> Stamp:
-        """The directory's stamp; a new directory gets one for this environment.
-
-        Raises `StateDirError` (exit status 2), with nothing touched, where the directory is another
-        environment's.
-        """
-        found = read_stamp(self.path)
-        if found is None:
-            found = Stamp(environment)
-            self.write_stamp(found)
-        if found.environment != environment:
-            raise StateDirError(
-                self.path,
-                f"belongs to PartPay's {found.environment}; the configuration says {environment}",
-                "name another state_dir for another environment, so that their sales never mix",
-                exit_status=2,
-            )
-        return found
-
-    def write_stamp(self, stamp: Stamp) -> None:
-        """Replaces the stamp in one step; after a power cut it is the old one or the new one."""
-        new = self.path / (STAMP_FILE + ".new")
-        try:
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            try:
-                os.write(descriptor, json.dumps(asdict(stamp)).encode())
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            new.replace(self.path / STAMP_FILE)
-            _sync_directory(self.path)
-        except OSError as error:
-            raise _unusable(self.path, error) from error
-
-
-def read_stamp(path: Path) -> Stamp | None:
-    """The stamp in that directory, or None where there is none. Raises `StateDirError`."""
-    try:
-        told = json.loads((path / STAMP_FILE).read_bytes())
-        return Stamp(
-            environment=str(told["environment"]),
-            schema=int(told["schema"]),
-            journal_id=str(told["journal_id"]),
-            last_event=int(told["last_event"]),
-        )
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise _unusable(path, error) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise StateDirError(
-            path / STAMP_FILE,
-            "is damaged",
-            "restore it from a copy, or ask for support",
-            exit_status=2,
-        ) from error
-
 
 def _open_lock(path: Path) -> int:
     try:
@@ -233,14 +155,6 @@ def _holder(lock: int) -> Mapping[str, object]:
     except (OSError, ValueError):
         return {}
     return told if isinstance(told, dict) else {}
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unusable(path: Path, error: OSError) -> StateDirError:

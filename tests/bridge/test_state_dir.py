@@ -1,13 +1,12 @@
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bridge import state_dir
-from bridge.state_dir import DAEMON, Stamp, StateDir, StateDirBusyError, StateDirError, read_stamp
+from bridge.state_dir import DAEMON, StateDir, StateDirBusyError, StateDirError
 
 
 def in_another_process(body: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -85,30 +84,6 @@ def test_a_path_that_is_no_directory_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StateDirError, match="cannot be used"):
         StateDir.locked(tmp_path / "file", DAEMON)
-
-
-def test_the_stamp_is_written_once_and_kept(tmp_path: Path) -> None:
-    assert read_stamp(tmp_path) is None
-    with StateDir.locked(tmp_path, DAEMON) as held:
-        stamp = held.stamp("sandbox")
-        held.write_stamp(replace(stamp, schema=1, journal_id="00ff", last_event=7))
-        assert held.stamp("sandbox") == Stamp("sandbox", 1, "00ff", 7)
-
-
-def test_another_environment_is_left_untouched(tmp_path: Path) -> None:
-    with StateDir.locked(tmp_path, DAEMON) as held:
-        before = held.stamp("sandbox")
-        with pytest.raises(StateDirError, match="belongs to PartPay's sandbox") as caught:
-            held.stamp("production")
-        assert caught.value.exit_status == 2
-    assert read_stamp(tmp_path) == before
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"environment": "sandbox", "schema": "x"}'])
-def test_a_damaged_stamp_is_said(tmp_path: Path, text: str) -> None:
-    (tmp_path / "stamp.json").write_text(text)
-    with pytest.raises(StateDirError, match="damaged"):
-        read_stamp(tmp_path)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
