@@ -1,0 +1,715 @@
+"""The one writer: takes all that is waiting, decides on each in order, writes the batch, commits, lets effects out.
+
+- `process` is the whole engine, without threads or clocks: the daemon's thread calls it, and so does the fault
+  simulation on its virtual time.
+- Nothing leaves before its commit. Where the commit fails, nothing of the batch leaves: what waits for an answer is
+  refused (`_cannot_write`), the journal is opened anew, and the state is read again before the next decision.
+- A poisoned event (its decision raises, or would break an invariant) is set aside alone, and its tender frozen.
+"""
+
+import logging
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from bridge import book as books
+from bridge import refund, reversal, sale
+from bridge.book import Book, Page, TenderFault
+from bridge.effects import Answer, Effect, Identify, Say, Welcome
+from bridge.events import (
+    Acknowledged,
+    CallbackReceived,
+    CodeRead,
+    Event,
+    PartPayAnswered,
+    RegistryChanged,
+    TimeCame,
+)
+from bridge.invariants import broken
+from bridge.journal.journal import Journal
+from bridge.lane_events import Heard, LineDown, LineUp, PictureResult
+from bridge.partpay.callback import SignedCallback
+from bridge.registry import Pairing, Snapshot
+from bridge.stored_form import Plain
+from bridge.switchboard import Switchboard, Verdict
+from bridge.tender import (
+    FINAL,
+    PAID,
+    Ask,
+    Circumstances,
+    Confirm,
+    Kind,
+    Note,
+    Tender,
+    Timing,
+)
+from drivers.link import messages as link
+from drivers.link.messages import Reason
+
+log = logging.getLogger(__name__)
+
+REOPEN_PAUSE_S: Final = 1.0
+"""A journal that cannot be written is opened anew at most this often."""
+ROOM_MIN_BYTES: Final = 64 * 1024 * 1024
+"""Below this no new tender is taken, so that open ones can still be written (architecture)."""
+PROTOCOL_VERSION: Final = 1
+LISTED_MAX: Final = 10_000
+"""Findings remembered as listed; beyond it the memory is emptied, and a finding may be listed once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What decisions need of the configuration. `prefix`: before every text outside production."""
+
+    store: str
+    currency: int
+    currency_text: str
+    prefix: str
+    timing: Timing
+    confirm: Confirm
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything outside that the engine reads, passed in.
+
+    `now`: boot time in seconds; `boot`: the boot's id; `local`: the shop's date and time; `free_bytes`: room beside
+    the journal; `registry`: the present snapshot; `random8`: eight lower-case hex digits; `open_journal`: opens it
+    (raises sqlite3.Error or OSError).
+    """
+
+    now: Callable[[], float]
+    boot: str
+    local: Callable[[], datetime]
+    free_bytes: Callable[[], int]
+    registry: Callable[[], Snapshot]
+    open_journal: Callable[[], Journal]
+    random8: Callable[[], str] = lambda: secrets.token_hex(4)
+
+
+@dataclass(slots=True)
+class Decision:
+    """What one event comes to, before it is written."""
+
+    name: str = ""
+    given: dict[str, Plain] = field(default_factory=dict)
+    effects: list[Effect] = field(default_factory=list)
+    pages: list[tuple[Page, list[Note]]] = field(default_factory=list)
+    loose: list[Note] = field(default_factory=list)
+    write_loose: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A book that waited for this moment. Made by the engine, for one book at a time, so that a fault stays there."""
+
+    pairing: int
+
+
+class Engine:
+    """Decides and remembers. Not thread-safe: one thread calls `process` and `next_wake`."""
+
+    def __init__(self, rules: Rules, world: World) -> None:
+        self._rules = rules
+        self._world = world
+        self._journal: Journal | None = None
+        self._books: dict[int, Book] = {}
+        self._board = Switchboard()
+        self._helloed: dict[str, link.Hello] = {}
+        self._wakes: dict[int, float] = {}
+        self._reopen_at = float("-inf")
+        self._listed: set[tuple[int | None, int | None, str, str]] = set()
+        self.poisoned = 0
+        self.why_not_writing: str | None = None
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def start(self) -> list[Effect]:
+        """Opens the journal, reads what is live, and lets it go on; the effects of that.
+
+        Raises:
+            WrongJournal: another environment's or a newer release's.
+            sqlite3.Error, OSError: the journal cannot be opened or written.
+        """
+        self._journal = self._world.open_journal()
+        self._read_state()
+        effects: list[Effect] = []
+        self._journal.begin()
+        notes = []
+        if self._journal.restored:
+            notes = [
+                Note(
+                    "journal-restored",
+                    "the journal is behind its stamp: restored from a copy, or lost; it has a new identity",
+                )
+            ]
+        self._journal.write("started", {"boot": self._world.boot}, None, notes)
+        self._decide_all([TimeCame()], effects)
+        self._journal.commit()
+        return effects
+
+    def _read_state(self) -> None:
+        assert self._journal is not None
+        lanes = {p: b.lane for p, b in self._books.items()}
+        frozen = {p: b.frozen for p, b in self._books.items()}
+        self._books, self._wakes = {}, {}
+        for was in self._journal.live():
+            book = self._book(was.pairing, was)
+            c = self._circumstances(book)
+            t = (refund if was.kind is Kind.REFUND else sale).restarted(was, c)
+            self._wakes[t.pairing] = c.now
+            self._books[t.pairing] = replace(
+                book,
+                tenders={**book.tenders, t.counter: t},
+                lane=lanes.get(t.pairing),
+                frozen=frozen.get(t.pairing, frozenset()),
+            )
+        for pairing, lane in lanes.items():
+            if pairing not in self._books and (known := self._world.registry().pairing(pairing)):
+                self._books[pairing] = Book(known, lane)
+
+    def _book(self, pairing: int, t: Tender | None = None) -> Book:
+        book = self._books.get(pairing)
+        known = self._world.registry().pairing(pairing)
+        if book is None:
+            if known is None:
+                assert t is not None
+                known = Pairing(pairing=pairing, terminal_id=t.terminal_id, retired=True)
+            return Book(known)
+        return book if known is None or known is book.pairing else replace(book, pairing=known)
+
+    def close(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+
+    @property
+    def head(self) -> tuple[int, bytes] | None:
+        """Number and hash of the last event, for the system log."""
+        return None if self._journal is None else (self._journal.last_event, self._journal.head)
+
+    def next_wake(self) -> float | None:
+        """The boot time, in seconds, at which `process` should be called though nothing happened."""
+        times = [*self._wakes.values()]
+        if (moving := self._board.next_wake()) is not None:
+            times.append(moving)
+        if self._journal is None:
+            times.append(self._reopen_at)
+        return min(times, default=None)
+
+    # -- a batch ------------------------------------------------------------------------------------------------
+
+    def process(self, batch: Iterable[Event]) -> list[Effect]:
+        """Decides on each event in order, writes them in one durable transaction, and gives the effects.
+
+        Never raises for bad input or a journal that cannot be written.
+        """
+        events: list[Event] = [*batch, TimeCame()]
+        effects: list[Effect] = []
+        try:
+            if self._journal is None:
+                effects += self._reopen()
+            if self._journal is None:
+                return self._cannot_write(events)
+            self._journal.begin()
+            self._decide_all(events, effects)
+            self._journal.commit()
+        except (sqlite3.Error, OSError) as error:
+            self._lose_journal(error)
+            return self._cannot_write(events)
+        return effects
+
+    def _lose_journal(self, error: Exception) -> None:
+        why = f"the journal cannot be written: {error}: free some room, or look at the disk"
+        if self.why_not_writing is None:
+            log.error("journal lost", extra={"event": "journal-lost", "why": str(error)})
+        self.why_not_writing = why
+        self.close()
+        self._reopen_at = self._world.now() + REOPEN_PAUSE_S
+        self._wakes = {}
+
+    def _reopen(self) -> list[Effect]:
+        if self._world.now() < self._reopen_at:
+            return []
+        try:
+            effects = self.start()
+        except Exception as error:  # noqa: BLE001 - whatever keeps it from opening, the daemon stays up and tries on
+            self._lose_journal(error)
+            return []
+        self.why_not_writing = None
+        log.info("journal writable again", extra={"event": "journal-writable"})
+        return effects
+
+    def _decide_all(self, events: Iterable[Event], effects: list[Effect]) -> None:
+        for event in events:
+            self._decide_one(event, effects)
+        now = self._world.now()
+        for pairing in [p for p, due in self._wakes.items() if now >= due]:
+            self._decide_one(_Due(pairing), effects)
+
+    def _decide_one(self, event: "Event | _Due", effects: list[Effect]) -> None:
+        books, board, wakes = dict(self._books), self._board, dict(self._wakes)
+        try:
+            decision = self._decide(event)
+            self._check(books, decision)
+        except (sqlite3.Error, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a poisoned event is set aside alone
+            self._books, self._board, self._wakes = books, board, wakes
+            effects += self._set_aside(event, error)
+            return
+        self._write(decision)
+        effects += decision.effects
+
+    def _check(self, before: dict[int, Book], decision: Decision) -> None:
+        for page, _ in decision.pages:
+            book = before.get(page.book.pairing.pairing)
+            for t in page.changed.values():
+                was = book.tenders.get(t.counter) if book else None
+                for breach in broken(was, t):
+                    raise breach
+
+    def _write(self, decision: Decision) -> None:
+        assert self._journal is not None
+        given = decision.given
+        decision.loose = self._unlisted(None, None, decision.loose)
+        if decision.write_loose and (given or decision.loose):
+            self._journal.write(decision.name, given, None, decision.loose)
+            given = {}
+        for page, all_notes in decision.pages:
+            notes = self._unlisted(
+                page.book.pairing.pairing, next(iter(page.changed), None), all_notes
+            )
+            self._tell_log(notes)
+            for t in page.changed.values():
+                if given or self._journal.changes(t):
+                    self._journal.write(decision.name, given, t, notes)
+                    given, notes = {}, []
+            attention = [n for n in notes if n.attention]
+            if attention:
+                self._journal.write("noted", {}, next(iter(page.changed.values()), None), attention)
+        self._tell_log(decision.loose)
+
+    def _unlisted(self, pairing: int | None, counter: int | None, notes: list[Note]) -> list[Note]:
+        """A finding is written and listed once, however often it is found."""
+        fresh = []
+        for note in notes:
+            key = (pairing, counter, note.code, note.text)
+            if note.attention:
+                if key in self._listed:
+                    continue
+                if len(self._listed) >= LISTED_MAX:
+                    self._listed.clear()
+                self._listed.add(key)
+            fresh.append(note)
+        return fresh
+
+    @staticmethod
+    def _tell_log(notes: Iterable[Note]) -> None:
+        for note in notes:
+            level = logging.WARNING if note.attention else logging.INFO
+            log.log(level, note.text, extra={"event": note.code})
+
+    def _set_aside(self, event: Event | _Due, error: Exception) -> list[Effect]:
+        self.poisoned += 1
+        place = error.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        where = f"{place.tb_frame.f_code.co_name}:{place.tb_lineno}" if place else "?"
+        text = f"{type(event).__name__} was set aside: {type(error).__name__} in {where}: {error}"
+        log.error(text, extra={"event": "poisoned"})
+        assert self._journal is not None
+        pairing, counter = self._subject(event)
+        if isinstance(error, TenderFault):
+            counter = error.counter
+        t = None
+        if pairing is not None and counter is not None and (book := self._books.get(pairing)):
+            t = book.tenders.get(counter)
+            if t is not None:
+                self._wakes[pairing] = self._world.now()
+                self._books[pairing] = replace(book, frozen=book.frozen | {counter})
+        self._journal.write("set-aside", {}, t, [Note("poisoned", text)])
+        return self._refusal(event)
+
+    def _subject(self, event: Event | _Due) -> tuple[int | None, int | None]:
+        match event:
+            case PartPayAnswered() | CodeRead():
+                return event.pairing, event.counter
+            case Heard(lane=lane, message=message):
+                return self._board.pairing_on(lane), getattr(message, "counter", None)
+            case CallbackReceived(callback=callback):
+                found = self._journal and self._journal.attempt_of_reference(
+                    callback.gateway_reference
+                )
+                return (found[0], found[1]) if found else (None, None)
+            case _Due(pairing=pairing):
+                return pairing, None
+        return None, None
+
+    def _cannot_write(self, events: Iterable[Event]) -> list[Effect]:
+        return [effect for event in events for effect in self._refusal(event)]
+
+    def _refusal(self, event: Event | _Due) -> list[Effect]:
+        """What can be said truly of an event that is not written."""
+        prefix = self._rules.prefix
+        match event:
+            case Heard(
+                lane=lane, message=link.Tender() | link.Refund() as message, sequence=sequence
+            ):
+                return [Say(lane, books.refused(Reason.CANNOT_WRITE, message, sequence, prefix))]
+            case Heard(lane=lane, message=link.Cancel() | link.Query() as message):
+                return self._progress_only(lane, message)
+            case CallbackReceived(reply=reply) | Acknowledged(reply=reply):
+                return [Answer(reply, 503)]
+        return []
+
+    def _progress_only(self, lane: str, message: link.Cancel | link.Query) -> list[Effect]:
+        pairing = self._board.pairing_on(lane)
+        book = self._books.get(pairing) if pairing is not None else None
+        t = book.tenders.get(message.counter or -1) if book is not None else None
+        if book is None or t is None:
+            return []
+        page = Page(replace(book, lane=lane), [], {})
+        books._say_progress(page, t, self._circumstances(book))
+        return page.effects
+
+    # -- deciding -----------------------------------------------------------------------------------------------
+
+    def _circumstances(self, book: Book, counter: int | None = None) -> Circumstances:
+        rules, world = self._rules, self._world
+
+        def elsewhere(order_id: str) -> bool:
+            found = self._journal.attempt_of_order(order_id) if self._journal else None
+            return found is not None and found[:2] != (book.pairing.pairing, counter)
+
+        return Circumstances(
+            now=world.now(),
+            boot=world.boot,
+            local=world.local(),
+            timing=rules.timing,
+            confirm=rules.confirm,
+            store=rules.store,
+            prefix=rules.prefix,
+            currency=rules.currency_text,
+            random8=world.random8,
+            elsewhere=elsewhere,
+        )
+
+    def _decide(self, event: Event | _Due) -> Decision:
+        decision = Decision(type(event).__name__)
+        match event:
+            case Heard(message=link.Hello() as hello, lane=lane):
+                self._hello(lane, hello, decision)
+            case Heard():
+                self._heard(event, decision)
+            case LineUp():
+                pass
+            case LineDown(lane=lane):
+                self._helloed.pop(lane, None)
+                self._follow(self._board.down(lane), decision)
+                for pairing, book in list(self._books.items()):
+                    if book.lane == lane:
+                        self._books[pairing] = replace(book, lane=None)
+            case PictureResult():
+                self._picture(event, decision)
+            case PartPayAnswered():
+                self._answered(event, decision)
+            case CodeRead():
+                self._code_read(event, decision)
+            case CallbackReceived():
+                self._callback(event, decision)
+            case TimeCame():
+                decision.name = "time"
+                self._follow(self._board.wake(self._world.now()), decision)
+            case _Due(pairing=pairing):
+                decision.name = "time"
+                self._turn(pairing, decision, lambda page, c: None)
+            case RegistryChanged():
+                self._registry(decision)
+            case Acknowledged():
+                assert self._journal is not None
+                count = self._journal.acknowledge(event.entry, event.who)
+                decision.name = "acknowledged"
+                decision.given = {"who": event.who, "entry": event.entry or 0, "count": count}
+                decision.write_loose = True
+                decision.effects.append(Answer(event.reply, count))
+        return decision
+
+    def _turn(
+        self,
+        pairing: int,
+        decision: Decision,
+        change: Callable[[Page, Circumstances], None],
+        counter: int | None = None,
+    ) -> None:
+        """One book changes, then acts on what it now is."""
+        before = self._book(pairing)
+        c = self._circumstances(before, counter)
+        page = Page(before, [], {})
+        change(page, c)
+        books.act(page, before, c)
+        self._books[pairing] = page.book
+        decision.effects += page.effects
+        decision.pages.append((page, c.notes))
+        if c.wakes:
+            self._wakes[pairing] = min(c.wakes)
+        else:
+            self._wakes.pop(pairing, None)
+
+    def _hello(self, lane: str, hello: link.Hello, decision: Decision) -> None:
+        known = self._world.registry().find(hello.terminal_id, hello.serial_number)
+        pairing = None
+        if known is not None and self._serves(known):
+            pairing = known.pairing
+        self._helloed[lane] = hello
+        decision.name = "hello"
+        verdict = self._board.hello(lane, pairing, self._world.now())
+        if pairing is None:
+            decision.loose.append(
+                Note(
+                    "not-paired",
+                    f"terminal {hello.terminal_id}, serial number {hello.serial_number}, on {lane} is not paired: "
+                    "pair it, or unplug it",
+                )
+            )
+            decision.write_loose = True
+        self._follow(verdict, decision)
+
+    def _serves(self, pairing: Pairing) -> bool:
+        """Retired: nothing new, but what is open or unstored is still told."""
+        return not pairing.retired or bool(self._book(pairing.pairing).tenders)
+
+    def _follow(self, verdict: Verdict, decision: Decision) -> None:
+        self._board = verdict.board
+        decision.effects += [Identify(lane) for lane in verdict.ask]
+        if verdict.doubled is not None:
+            decision.loose.append(
+                Note(
+                    "two-alike",
+                    f"two devices say that they are pairing {verdict.doubled}: the later one is not served",
+                )
+            )
+            decision.write_loose = True
+        for lane, pairing in verdict.welcome:
+            self._welcome(lane, pairing, decision)
+
+    def _welcome(self, lane: str, pairing: int | None, decision: Decision) -> None:
+        assert self._journal is not None
+        hello = self._helloed.get(lane)
+        if hello is None:
+            return
+        for other, book in list(self._books.items()):
+            if book.lane == lane and other != pairing:
+                self._books[other] = replace(book, lane=None)
+        local = self._world.local()
+        decision.effects.append(
+            Welcome(
+                lane,
+                link.Welcome(
+                    version=min(PROTOCOL_VERSION, hello.version),
+                    journal_id=self._journal.identity,
+                    paired=0 if pairing is None else 1,
+                    local_date=int(local.strftime("%y%m%d")),
+                    local_time=int(local.strftime("%H%M%S")),
+                    counter=None if pairing is None else self._journal.highest_counter(pairing),
+                ),
+                paired=pairing is not None,
+            )
+        )
+        if pairing is None:
+            return
+        self._books[pairing] = replace(self._book(pairing), lane=lane)
+        self._turn(pairing, decision, books.welcomed)
+
+    def _heard(self, event: Heard, decision: Decision) -> None:
+        assert self._journal is not None
+        message, lane, shelf = event.message, event.lane, self._journal
+        pairing = self._board.pairing_on(lane)
+        known = self._world.registry().pairing(pairing) if pairing is not None else None
+        new = isinstance(message, link.Tender | link.Refund)
+        if pairing is None or (new and (known is None or known.retired)):
+            refusal = books.refused(Reason.NOT_PAIRED, message, event.sequence, self._rules.prefix)
+            decision.effects.append(Say(lane, refusal))
+            return
+        if self._books.get(pairing) is None or self._books[pairing].lane != lane:
+            self._books[pairing] = replace(self._book(pairing), lane=lane)
+        room = not new or self._world.free_bytes() >= ROOM_MIN_BYTES
+        snapshot = self._world.registry()
+
+        def change(page: Page, c: Circumstances) -> None:
+            match message:
+                case link.Tender():
+                    books.tender(
+                        page,
+                        message,
+                        event.sequence,
+                        shelf,
+                        self._rules.currency,
+                        room,
+                        snapshot.usable,
+                        c,
+                    )
+                case link.Refund():
+                    books.refund_asked(page, message, event.sequence, shelf, room, c)
+                case link.Cancel():
+                    books.cancel(page, message, event.sequence, shelf, c)
+                case link.Query():
+                    books.query(page, message, event.sequence, shelf, c)
+                case link.Stored():
+                    books.stored(page, message, shelf, c)
+
+        decision.name = type(message).__name__.lower()
+        self._turn(pairing, decision, change, getattr(message, "counter", None))
+
+    def _picture(self, event: PictureResult, decision: Decision) -> None:
+        pairing = self._board.pairing_on(event.lane)
+        if event.shown or pairing is None or event.counter is None:
+            return
+        counter = event.counter
+        decision.name = "cannot-show"
+        self._turn(
+            pairing,
+            decision,
+            lambda page, c: books.cannot_show(page, counter, event.why, c),
+            counter,
+        )
+
+    def _answered(self, event: PartPayAnswered, decision: Decision) -> None:
+        decision.name = f"{event.ask}-answer"
+
+        def change(page: Page, c: Circumstances) -> None:
+            assert self._journal is not None
+            t = page.book.find(event.counter, self._journal)
+            if t is None:
+                return
+            if event.ask is not Ask.REFUND:
+                page.put(sale.answered(t, event.attempt, event.ask, event.answer, c))
+            elif t.kind is Kind.REFUND:
+                page.put(refund.refund_answered(t, event.answer, c))
+            else:
+                page.put(reversal.refund_answered(t, event.attempt, event.answer, c))
+
+        self._turn(event.pairing, decision, change, event.counter)
+
+    def _code_read(self, event: CodeRead, decision: Decision) -> None:
+        decision.name = "picture-read"
+
+        def change(page: Page, c: Circumstances) -> None:
+            t = page.book.tenders.get(event.counter)
+            if t is not None:
+                page.put(
+                    sale.picture_read(t, event.attempt, event.payload, event.why, event.fetched, c)
+                )
+
+        self._turn(event.pairing, decision, change, event.counter)
+
+    def _callback(self, event: CallbackReceived, decision: Decision) -> None:
+        assert self._journal is not None
+        callback = event.callback
+        by_reference = self._journal.attempt_of_reference(callback.gateway_reference)
+        by_order = self._journal.attempt_of_order(callback.order_id)
+        found = by_reference or by_order
+        t = None
+        if found is not None:
+            t = self._book_find(found[0], found[1])
+        if t is not None and not self._signed_for(t, callback):
+            log.warning(
+                "callback signed by another merchant's key",
+                extra={"event": "callback-wrong-key", "order": callback.order_id},
+            )
+            decision.effects.append(Answer(event.reply, 401))
+            return
+        decision.name = "callback"
+        decision.given = {
+            "order_id": callback.order_id,
+            "order_number": callback.order_number,
+            "status": callback.status,
+            "gateway_reference": callback.gateway_reference,
+        }
+        status = callback.status.lower() if callback.status.isascii() else callback.status
+        agreed = (
+            by_reference is not None
+            and t is not None
+            and self._agrees(t, by_reference, by_order, callback)
+        )
+        if not agreed:
+            self._stray_callback(status, t, found, callback, decision)
+            decision.effects.append(Answer(event.reply, 404))
+            return
+        assert by_reference is not None
+        pairing, counter, number = by_reference
+
+        def change(page: Page, c: Circumstances) -> None:
+            assert self._journal is not None
+            t = page.book.find(counter, self._journal)
+            assert t is not None
+            page.put(sale.signed(t, number, callback.order_id, callback.order_number, status, c))
+
+        self._turn(pairing, decision, change, counter)
+        decision.effects.append(Answer(event.reply, 200))
+
+    def _book_find(self, pairing: int, counter: int) -> Tender | None:
+        assert self._journal is not None
+        book = self._books.get(pairing)
+        return (book.tenders.get(counter) if book else None) or self._journal.find(pairing, counter)
+
+    def _signed_for(self, t: Tender, callback: SignedCallback) -> bool:
+        merchant = self._world.registry().merchant(t.merchant)
+        own = merchant is not None and merchant.callback_key_file is not None
+        return (t.merchant if own else "") in callback.signers
+
+    @staticmethod
+    def _agrees(
+        t: Tender,
+        by_reference: tuple[int, int, int],
+        by_order: tuple[int, int, int] | None,
+        callback: SignedCallback,
+    ) -> bool:
+        if by_order is not None:
+            return by_order == by_reference
+        attempt = next(a for a in t.attempts if a.number == by_reference[2])
+        return attempt.order_id in (None, callback.order_id)
+
+    def _stray_callback(
+        self,
+        status: str,
+        t: Tender | None,
+        found: tuple[int, int, int] | None,
+        callback: SignedCallback,
+        decision: Decision,
+    ) -> None:
+        """No order of ours, or its reference and order id disagree: written down, and asked about once."""
+        note = Note(
+            "stray-callback",
+            f"a signed callback says {status} of order {callback.order_id}, reference "
+            f"{callback.gateway_reference}, which is no order of ours",
+            attention=status in PAID,
+        )
+        decision.loose.append(note)
+        decision.write_loose = True
+        if t is None or found is None:
+            return
+        pairing, counter, number = found
+
+        def change(page: Page, c: Circumstances) -> None:
+            a = next(a for a in t.attempts if a.number == number)
+            if a.order_id is not None and not (a.told in FINAL and t.is_open):
+                checked = replace(a, run=replace(a.run, check=not t.is_open))
+                page.put(t.with_attempt(checked.at_once(Ask.STATUS)))
+
+        self._turn(pairing, decision, change, counter)
+
+    def _registry(self, decision: Decision) -> None:
+        decision.name = "registry"
+        snapshot = self._world.registry()
+        for lane, hello in self._helloed.items():
+            known = snapshot.find(hello.terminal_id, hello.serial_number)
+            served = known is not None and self._serves(known)
+            if served != (self._board.pairing_on(lane) is not None):
+                decision.effects.append(Identify(lane))
+        for pairing, book in self._books.items():
+            if (known := snapshot.pairing(pairing)) is not None:
+                self._books[pairing] = replace(book, pairing=known)

@@ -1,0 +1,75 @@
+"""What happens, as values: everything that reaches the engine's one queue.
+
+Lane events (`Heard`, `LineUp`, `LineDown`, `PictureResult`) stand in `lane_events.py`.
+"""
+
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from bridge.lane_events import Heard, LineDown, LineUp, PictureResult
+from bridge.partpay.callback import SignedCallback
+from bridge.tender import Ask
+
+
+@dataclass(frozen=True, slots=True)
+class PartPayAnswered:
+    """The answer, as a value of `partpay.answers`, to one call for one attempt."""
+
+    pairing: int
+    counter: int
+    attempt: int
+    ask: Ask
+    answer: object
+
+
+@dataclass(frozen=True, slots=True)
+class CodeRead:
+    """What PartPay's picture says. `payload` None: `why`; `fetched`: there was a picture, but no code in it."""
+
+    pairing: int
+    counter: int
+    attempt: int
+    payload: str | None
+    why: str = ""
+    fetched: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackReceived:
+    """A callback with a good signature. `reply` gets the HTTP status once it is written."""
+
+    callback: SignedCallback
+    reply: "Future[int]" = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeCame:
+    """Something that was waited for is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryChanged:
+    """Merchants or terminals were changed; the next decision sees the new ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """A person has seen what needed attention. `entry` None: all of them."""
+
+    entry: int | None
+    who: str
+    reply: "Future[int]" = field(compare=False)
+
+
+Event = (
+    Heard
+    | LineUp
+    | LineDown
+    | PictureResult
+    | PartPayAnswered
+    | CodeRead
+    | CallbackReceived
+    | TimeCame
+    | RegistryChanged
+    | Acknowledged
+)
