@@ -227,7 +227,7 @@ def read_cancel(got: HttpAnswer | Failure) -> CancelAnswer:
 
 
 def read_refund(got: HttpAnswer | Failure) -> RefundAnswer:
-    """The answer to a refund. Unsure is `Perhaps`: sent again under its reference, it counts once."""
+    """The answer to a refund. `Perhaps` goes again under its reference: PartPay refunds once."""
     if isinstance(got, Failure):
         if got.surely_not_sent:
             return NotSent(got.why, got.retry_after_s)
