@@ -21,12 +21,26 @@ HeardMessage: TypeAlias = Hello | Tender | Cancel | Query | Refund | Stored
 class Heard:
     """A message from the terminal of this line's latest HELLO, or that HELLO itself.
 
-    `sequence` (1 to 255) goes with the type into DF0C of a REFUSED that answers it.
+    `sequence` (1 to 255) goes with the type into DF0C of a REFUSED that answers it. `key_id`
+    (DF27) names the keys that prove it, 4 bytes; None on a link without codes, and for HELLO.
     """
 
     lane: str
     message: HeardMessage
     sequence: int
+    key_id: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """A message with a right code came that means nothing else to the engine (PING after WELCOME).
+
+    The pairing that has these keys is on this line now (terminal-link §4.1). A `Heard` with a
+    `key_id` says the same.
+    """
+
+    lane: str
+    key_id: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +59,7 @@ class LineDown:
     """
 
     lane: str
-    why: str
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +79,4 @@ class PictureResult:
     why: str
 
 
-LaneEvent: TypeAlias = Heard | LineUp | LineDown | PictureResult
+LaneEvent: TypeAlias = Heard | Proved | LineUp | LineDown | PictureResult
