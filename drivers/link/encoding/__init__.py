@@ -1,7 +1,7 @@
 """Encodings: a message as a body, and back. What is common to all of them.
 
 Rules of this package:
-- An encoding is an `Encoding`: four pure functions and a name. `tlv.py` and `fs.py` are two;
+- An encoding is an `Encoding`: pure functions and a name. `tlv.py` and `fs.py` are two;
   `drivers.link.dialect` finds others by name.
 - `decode` raises NotUnderstood and nothing else, whatever it is given.
 - Objects that are not in the tables are passed over; those that are, but do not belong to the
@@ -11,7 +11,7 @@ Rules of this package:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -88,6 +88,12 @@ class Encoding:
 
     without_check: Callable[[bytes], bytes]
     """The body without DF7E: of a HELLO, what its WELCOME hashes (link, section 6)."""
+
+    places: Callable[[bytes], Iterator[tuple[int, int, int]]]
+    """body -> tag, start and end of the value of each object, known or not, wherever it stands.
+
+    NotUnderstood, in the middle of it, where what comes next is no object.
+    """
 
     image_room: ImageRoom
     """(body_bytes, *, coded) -> how many image bytes an IMAGE_DATA of that size holds; 0: none.

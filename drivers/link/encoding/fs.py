@@ -87,12 +87,12 @@ def decode(body: bytes) -> Decoded:
     try:
         text = _checked(body)
         reader.put(TEXT_CHECK, b"")  # it has stood, at the end: another one is one too many
-        for tag, value in _objects(text):
+        for tag, start, end in places(text):
             if reader.code is not None:
                 raise NotUnderstood(f"{CODE} is not the last object before DF7E")
             row = reader.row(tag)
             if row is not None:
-                reader.put(row, _read(row, value))
+                reader.put(row, _read(row, text[start:end]))
         message = reader.message(type_code, sequence)
     except NotUnderstood as fault:
         code, signed_part = _sealed(body)
@@ -106,6 +106,25 @@ def decode(body: bytes) -> Decoded:
 def without_check(body: bytes) -> bytes:
     """See `Encoding.without_check`."""
     return body[:-_CHECK_OBJECT_CHARS] if _CHECK_OBJECT.search(body) else body
+
+
+def places(body: bytes) -> Iterator[tuple[int, int, int]]:
+    """See `Encoding.places`."""
+    place = _HEADER_CHARS
+    if body[place : place + 1] not in (b"", _FS):
+        raise NotUnderstood("more than four hex digits before the first object")
+    while place < len(body):
+        end = body.find(_FS, place + 1)
+        if end < 0:
+            end = len(body)
+        start = body.find(b"=", place, end) + 1
+        if not start:
+            raise NotUnderstood("an object without =")
+        tag = body[place + 1 : start - 1]
+        if not _TAG.fullmatch(tag):
+            raise NotUnderstood(f"{tag[:8]!r} is no tag")
+        yield int(tag, 16), start, end
+        place = end
 
 
 def image_room(body_bytes: int, *, coded: bool) -> int:
@@ -162,20 +181,6 @@ def _object(row: DataObject, value: Value) -> bytes:
     return _FS + row.tag_hex.encode() + b"=" + text
 
 
-def _objects(text: bytes) -> Iterator[tuple[int, bytes]]:
-    """Tag and value of each object; NotUnderstood where the next one is none."""
-    header, *parts = text.split(_FS)
-    if len(header) != _HEADER_CHARS:
-        raise NotUnderstood("more than four hex digits before the first object")
-    for part in parts:
-        tag, equals, value = part.partition(b"=")
-        if not equals:
-            raise NotUnderstood("an object without =")
-        if not _TAG.fullmatch(tag):
-            raise NotUnderstood(f"{tag[:8]!r} is no tag")
-        yield int(tag, 16), value
-
-
 def _read(row: DataObject, text: bytes) -> Value:
     match row.format:
         case Format.N:
@@ -227,5 +232,6 @@ ENCODING = Encoding(
     encode=encode,
     decode=decode,
     without_check=without_check,
+    places=places,
     image_room=image_room,
 )

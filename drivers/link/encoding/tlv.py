@@ -74,12 +74,12 @@ def decode(body: bytes) -> Decoded:
     type_code, sequence = body[0], body[1]
     reader = Reader()
     try:
-        for tag, value in _objects(body):
+        for tag, start, end in places(body):
             if reader.code is not None:
                 raise NotUnderstood(f"{CODE} is not the last object")
             row = reader.row(tag)
             if row is not None:
-                reader.put(row, _read(row, value))
+                reader.put(row, _read(row, body[start:end]))
         message = reader.message(type_code, sequence)
     except NotUnderstood as fault:
         code, signed_part = _sealed(body)
@@ -93,6 +93,18 @@ def decode(body: bytes) -> Decoded:
 def without_check(body: bytes) -> bytes:
     """See `Encoding.without_check`: here no message has a DF7E."""
     return body
+
+
+def places(body: bytes) -> Iterator[tuple[int, int, int]]:
+    """See `Encoding.places`."""
+    place = _HEADER_BYTES
+    while place < len(body):
+        tag, place = _read_tag(body, place)
+        length, start = _read_length(body, place)
+        place = start + length
+        if place > len(body):
+            raise NotUnderstood(f"{tag:02X} is cut off: {len(body) - start} of {length} bytes")
+        yield tag, start, place
 
 
 def image_room(body_bytes: int, *, coded: bool) -> int:
@@ -140,19 +152,6 @@ def _length(length: int) -> bytes:
     if length <= 0xFF:
         return bytes((_LENGTH_81, length))
     return bytes((_LENGTH_82, length >> 8, length & 0xFF))
-
-
-def _objects(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """Tag and value of each object; NotUnderstood where the next one is none."""
-    place = _HEADER_BYTES
-    while place < len(body):
-        tag, place = _read_tag(body, place)
-        length, place = _read_length(body, place)
-        value = body[place : place + length]
-        if len(value) < length:
-            raise NotUnderstood(f"{tag:02X} is cut off: {len(value)} of {length} bytes")
-        yield tag, value
-        place += length
 
 
 def _read_tag(body: bytes, place: int) -> tuple[int, int]:
@@ -215,5 +214,6 @@ ENCODING = Encoding(
     encode=encode,
     decode=decode,
     without_check=without_check,
+    places=places,
     image_room=image_room,
 )
