@@ -30,7 +30,7 @@ from bridge.events import (
 )
 from bridge.invariants import broken
 from bridge.journal.journal import Journal
-from bridge.lane_events import Heard, LineDown, LineUp, PictureResult
+from bridge.lane_events import Heard, LineDown, LineUp, PictureResult, Proved
 from bridge.partpay.callback import SignedCallback
 from bridge.registry import Pairing, Snapshot
 from bridge.stored_form import Plain
@@ -405,6 +405,8 @@ class Engine:
                 self._hello(lane, hello, decision)
             case Heard():
                 self._heard(event, decision)
+            case Proved(lane=lane):
+                self._proved(lane, decision)
             case LineUp():
                 pass
             case LineDown(lane=lane):
@@ -478,6 +480,16 @@ class Engine:
             decision.write_loose = True
         self._follow(verdict, decision)
 
+    def _proved(self, lane: str, decision: Decision) -> None:
+        """A message with a right code: the pairing with these keys is on this line now, and told so."""
+        hello = self._helloed.get(lane)
+        known = hello and self._world.registry().find(hello.terminal_id, hello.serial_number)
+        if known is None or self._board.pairing_on(lane) == known.pairing:
+            return
+        self._board = self._board.proved(lane, known.pairing)
+        self._place(lane, known.pairing)
+        self._turn(known.pairing, decision, books.welcomed)
+
     def _serves(self, pairing: Pairing) -> bool:
         """Retired: nothing new, but what is open or unstored is still told."""
         return not pairing.retired or bool(self._book(pairing.pairing).tenders)
@@ -501,9 +513,6 @@ class Engine:
         hello = self._helloed.get(lane)
         if hello is None:
             return
-        for other, book in list(self._books.items()):
-            if book.lane == lane and other != pairing:
-                self._books[other] = replace(book, lane=None)
         local = self._world.local()
         decision.effects.append(
             Welcome(
@@ -519,10 +528,17 @@ class Engine:
                 paired=pairing is not None,
             )
         )
-        if pairing is None:
-            return
-        self._books[pairing] = replace(self._book(pairing), lane=lane)
-        self._turn(pairing, decision, books.welcomed)
+        self._place(lane, pairing)
+        if pairing is not None:
+            self._turn(pairing, decision, books.welcomed)
+
+    def _place(self, lane: str, pairing: int | None) -> None:
+        """This line is this pairing's alone."""
+        for other, book in list(self._books.items()):
+            if book.lane == lane and other != pairing:
+                self._books[other] = replace(book, lane=None)
+        if pairing is not None:
+            self._books[pairing] = replace(self._book(pairing), lane=lane)
 
     def _heard(self, event: Heard, decision: Decision) -> None:
         assert self._journal is not None

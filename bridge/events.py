@@ -6,7 +6,7 @@ Lane events (`Heard`, `LineUp`, `LineDown`, `PictureResult`) stand in `lane_even
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from bridge.lane_events import Heard, LineDown, LineUp, PictureResult
+from bridge.lane_events import LaneEvent
 from bridge.partpay.callback import SignedCallback
 from bridge.tender import Ask
 
@@ -62,10 +62,7 @@ class Acknowledged:
 
 
 Event = (
-    Heard
-    | LineUp
-    | LineDown
-    | PictureResult
+    LaneEvent
     | PartPayAnswered
     | CodeRead
     | CallbackReceived

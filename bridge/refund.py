@@ -29,6 +29,11 @@ def refund_reference(store: str, terminal_id: str, counter: int, random8: str) -
     return f"{store}-{terminal_id}-{counter}-R-{random8}"
 
 
+def refund_reference_of(a: Attempt) -> str:
+    """What PartPay is told as this refund's reference: the attempt's own."""
+    return a.gateway_reference
+
+
 def refund_answered(t: Tender, answer: object, c: Circumstances) -> Tender:
     """PartPay's answer to this refund."""
     a = t.attempt.lands(Ask.REFUND)

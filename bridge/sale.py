@@ -131,6 +131,11 @@ def _perhaps(
     return replace(a, run=run, uncertain=True).again(Ask.CREATE, at)
 
 
+def without_key(a: Attempt) -> bool:
+    """After two equal 5xx the create is sent without its key, which may hold that answer (O-7)."""
+    return a.run.same_fingerprint >= 1
+
+
 def _created(t: Tender, a: Attempt, told: Told, c: Circumstances) -> Tender:
     order_id = told.order_id
     strange = "PartPay told no order id" if order_id is None else differs(t, a, told)
