@@ -10,13 +10,22 @@ import select
 import termios
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 import serial
 
+from drivers.line import line as line_contract
 from drivers.line import serial as serial_line
-from drivers.line.line import BAUD_MAX, Trouble, TroubleKind, UnknownLineError, line_maker
+from drivers.line.line import (
+    BAUD_MAX,
+    ENTRY_POINT_GROUP,
+    Trouble,
+    TroubleKind,
+    UnknownLineError,
+    line_maker,
+)
 from drivers.line.loop import Loop, boottime
 from drivers.line.serial import (
     REOPEN_MAX_S,
@@ -496,6 +505,16 @@ def test_every_trouble_names_the_port(number: int, kind: TroubleKind) -> None:
     trouble = trouble_of("/dev/ttyACM3", OSError(number, os.strerror(number)))
     assert trouble.kind is kind
     assert "/dev/ttyACM3" in trouble.text
+
+
+def test_another_package_can_bring_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = EntryPoint("pigeon", "drivers.line.serial:SerialLine", ENTRY_POINT_GROUP)
+
+    def entry_points(*, group: str, name: str) -> list[EntryPoint]:
+        return [found] if (group, name) == (ENTRY_POINT_GROUP, "pigeon") else []
+
+    monkeypatch.setattr(line_contract, "entry_points", entry_points)
+    assert line_maker("pigeon:loft-1") is SerialLine
 
 
 def test_lines_are_found_by_name() -> None:
