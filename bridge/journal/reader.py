@@ -1,7 +1,7 @@
 """Reading the journal for people: lists, one tender's timeline, sums.
 
-Query-only connections, each opened for one question. A reader never writes and never checkpoints (architecture, "A journal of one writer"), sees only what is committed,
-and works whether the daemon runs or not.
+- Query-only connections, each opened for one question; a reader never writes and never checkpoints (architecture,
+  "A journal of one writer"), sees only what is committed, and works whether the daemon runs or not.
 """
 
 import json
