@@ -35,7 +35,7 @@ from bridge.tender import (
     new_attempt,
 )
 from drivers.link import messages as link
-from drivers.link.messages import Reason, fit_text
+from drivers.link.messages import Reason, fit_display_text, fit_text
 
 OUTCOME_PAUSES_S: Final = (5.0, 10.0, 20.0, 40.0, 60.0)
 """Until STORED comes (terminal link, section 4, 11)."""
@@ -120,9 +120,7 @@ def refused(
     return link.Refused(
         reason=int(reason),
         refused=bytes((type_code, sequence)),
-        text=fit_text(
-            prefix + (text or outcomes.REFUSALS[int(reason)]), outcomes.DISPLAY_COLUMNS_BYTES
-        ),
+        text=fit_display_text(prefix + (text or outcomes.REFUSALS[int(reason)])),
         terminal_id=getattr(message, "terminal_id", None),
         counter=getattr(message, "counter", None),
     )
@@ -434,7 +432,7 @@ def _say_outcome(page: Page, t: Tender, c: Circumstances) -> None:
             counter=t.counter,
             response_code=t.outcome.code,
             amount_minor=t.amount_minor,
-            text=fit_text(t.outcome.text, outcomes.DISPLAY_COLUMNS_BYTES),
+            text=fit_display_text(t.outcome.text),
             local_date=t.outcome.local_date,
             local_time=t.outcome.local_time,
             order_number=t.outcome.order_number and fit_text(t.outcome.order_number, 32),
@@ -524,7 +522,7 @@ def _announce(page: Page, was: Tender | None, t: Tender, c: Circumstances) -> No
 def _why_text(t: Tender, c: Circumstances) -> str:
     number = t.attempt.order_number
     lines = (c.prefix + (t.why or ""), f"Order {number}" if number else "")
-    return fit_text("\n".join(line for line in lines if line), outcomes.DISPLAY_COLUMNS_BYTES)
+    return fit_display_text("\n".join(line for line in lines if line))
 
 
 def _remind(page: Page, t: Tender, c: Circumstances) -> None:

@@ -36,9 +36,6 @@ _REFUND_TEXTS: Final = {
     FAILED: "The bridge could not do it\nNothing is refunded",
 }
 
-DISPLAY_COLUMNS_BYTES: Final = 160
-"""What DF05 holds (terminal link, section 3)."""
-
 
 def money(amount_minor: int, currency: str) -> str:
     """An amount in minor units as people write it: `125.50 NZD`."""

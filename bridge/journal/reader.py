@@ -83,7 +83,8 @@ class JournalReader:
                 f"SELECT {_COLUMNS} FROM tenders WHERE (pairing, counter) IN"  # noqa: S608
                 " (SELECT pairing, counter FROM attempts"
                 " WHERE gateway_reference=? OR order_id=? OR order_number=?)"
-                " OR gateway_reference=? OR reference=? OR order_id=? OR order_number=? ORDER BY opened DESC LIMIT 100",
+                " OR gateway_reference=? OR reference=? OR order_id=? OR order_number=?"
+                " ORDER BY opened DESC LIMIT 100",
                 (base, key, key, base, key, key, key),
             ).fetchall()
             return [as_json(row) for row in rows]
