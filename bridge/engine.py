@@ -283,10 +283,10 @@ class Engine:
             notes = self._unlisted(
                 page.book.pairing.pairing, next(iter(page.changed), None), all_notes
             )
-            self._tell_log(notes)
+            self._tell_log(notes, next(iter(page.changed.values()), None))
             for t in page.changed.values():
                 if given or self._journal.changes(t):
-                    self._journal.write(decision.name, given, t, notes)
+                    log_step(t, self._journal.write(decision.name, given, t, notes))
                     given, notes = {}, []
             attention = [n for n in notes if n.attention]
             if attention:
@@ -308,10 +308,11 @@ class Engine:
         return fresh
 
     @staticmethod
-    def _tell_log(notes: Iterable[Note]) -> None:
+    def _tell_log(notes: Iterable[Note], t: Tender | None = None) -> None:
+        about = subject(t) if t is not None else {}
         for note in notes:
             level = logging.WARNING if note.attention else logging.INFO
-            log.log(level, note.text, extra={"event": note.code})
+            log.log(level, "%s", note.text, extra={"event": note.code, **about})
 
     def _set_aside(self, event: Event | _Due, error: Exception) -> list[Effect]:
         self.poisoned += 1
@@ -483,7 +484,9 @@ class Engine:
     def _proved(self, lane: str, decision: Decision) -> None:
         """A message with a right code: the pairing with these keys is on this line now, and told so."""
         hello = self._helloed.get(lane)
-        known = hello and self._world.registry().find(hello.terminal_id, hello.serial_number)
+        if hello is None:
+            return
+        known = self._world.registry().find(hello.terminal_id, hello.serial_number)
         if known is None or self._board.pairing_on(lane) == known.pairing:
             return
         self._board = self._board.proved(lane, known.pairing)
@@ -729,3 +732,31 @@ class Engine:
         for pairing, book in self._books.items():
             if (known := snapshot.pairing(pairing)) is not None:
                 self._books[pairing] = replace(book, pairing=known)
+
+
+def subject(t: Tender) -> dict[str, object]:
+    """What a log line says of the tender that it is about."""
+    return {
+        "terminal": t.terminal_id,
+        "counter": t.counter,
+        "order": t.attempt.order_number if t.attempts else None,
+        "reference": t.attempt.gateway_reference if t.attempts else None,
+    }
+
+
+def log_step(t: Tender, changed: dict[str, Plain]) -> None:
+    """One line for each step of a tender's life."""
+    more: dict[str, object] = {}
+    if "outcome.code" in changed:
+        event, more = "outcome", {"code": t.outcome and t.outcome.code, "reversal": str(t.reversal)}
+    elif "pairing" in changed:
+        event, more = str(t.kind), {"amount_minor": t.amount_minor, "merchant": t.merchant}
+    elif "stored" in changed:
+        event, more = "stored", {"code": t.outcome and t.outcome.code}
+    elif "state" in changed:
+        event, more = str(t.state), {"code": t.closing_code}
+    elif any(key.endswith(".owed") for key in changed):
+        event, more = "reversal", {"state": str(t.reversal)}
+    else:
+        return
+    log.info("", extra={"event": event, **subject(t), **more})

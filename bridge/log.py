@@ -58,6 +58,17 @@ class Level(IntEnum):
     DEBUG = 7
 
 
+OURS: Final = ("bridge", "drivers")
+"""The packages whose loggers are ours."""
+_LEVELS: Final = {
+    logging.DEBUG: Level.DEBUG,
+    logging.INFO: Level.INFO,
+    logging.WARNING: Level.WARNING,
+    logging.ERROR: Level.ERROR,
+}
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+
 class Sink(Protocol):
     """Where events go. Raises OSError where it cannot take one."""
 
@@ -138,6 +149,11 @@ class Log:
         root = logging.getLogger()
         root.handlers = [_FromLibraries(self)]
         root.setLevel(logging.WARNING)
+        for name in OURS:
+            own = logging.getLogger(name)
+            own.handlers = [_FromOurs(self)]
+            own.propagate = False
+            own.setLevel({level: name for name, level in _LEVELS.items()}[self._least])
         # A queue that grows is what the listener's limits are for; a line for each request would be
         # worse.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
@@ -183,6 +199,35 @@ class _FromLibraries(logging.Handler):
             "error": f"{type(error).__name__}: {error}" if error else None,
         }
         self._log.event(level, "library", fields, kind=f"library {record.name}")
+
+
+class _FromOurs(logging.Handler):
+    """Our rooms say `extra={"event": …, "terminal": …}`; what they add becomes fields."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields: dict[str, object] = {
+            name: value for name, value in record.__dict__.items() if name not in _STANDARD
+        }
+        event = str(fields.pop("event", record.name.rpartition(".")[2]))
+        text = record.getMessage()
+        if text and text != event:
+            fields["text"] = text
+        if record.exc_info and (error := record.exc_info[1]) is not None:
+            fields["error"] = f"{type(error).__name__}: {error}"
+            fields["where"] = _place(error)
+        self._log.event(_LEVELS.get(record.levelno, Level.INFO), event, fields)
+
+
+def _place(error: BaseException) -> str:
+    """Where it was raised, in one word: a traceback is for no log line."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    return "" if at is None else f"{at.tb_frame.f_globals.get('__name__')}:{at.tb_lineno}"
 
 
 class Stream:

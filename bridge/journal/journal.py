@@ -140,8 +140,8 @@ class Journal:
 
     def write(
         self, name: str, given: dict[str, Plain], t: Tender | None, notes: Iterable[Note] = ()
-    ) -> None:
-        """Appends one event, and brings the tender's row up to what it now is.
+    ) -> dict[str, Plain]:
+        """Appends one event, and brings the tender's row up to what it now is; what changed in it.
 
         `given`: what happened, as plain values. `t`: the tender as it is after it, or None for an event of none.
         """
@@ -152,6 +152,7 @@ class Journal:
         if listed:
             data["notes"] = [[n.code, n.text] for n in listed]
         pairing = counter = None
+        changed: dict[str, Plain] = {}
         if t is not None:
             pairing, counter = t.pairing, t.counter
             flat = to_flat(t)
@@ -174,6 +175,7 @@ class Journal:
                     "INSERT OR IGNORE INTO attention(at,pairing,counter,code,text) VALUES (?,?,?,?,?)",
                     (at, pairing, counter, note.code, note.text),
                 )
+        return changed
 
     def changes(self, t: Tender) -> bool:
         """Whether writing this tender would change what is stored of it."""
