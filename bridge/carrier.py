@@ -9,7 +9,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError
 from typing import Final, Protocol, assert_never
 
 from bridge.effects import (
@@ -31,6 +31,7 @@ from bridge.refund import refund_reference_of
 from bridge.reversal import refund_reference
 from bridge.sale import without_key
 from bridge.tender import Ask, Attempt, Kind, Tender, Wanted
+from bridge.workers import Workers
 from drivers.display.reading import Unreadable, read_code
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class Lanes(Protocol):
 
 
 class Carrier:
-    """The edge between the engine and everything that takes time. A context manager."""
+    """The edge between the engine and everything that takes time."""
 
     def __init__(
         self,
@@ -70,17 +71,14 @@ class Carrier:
         self._access = access
         self._answered_in = answered_in
         self._clock = clock
-        self._sales = ThreadPoolExecutor(SALE_CALLS, "partpay-sale")
-        self._statuses = ThreadPoolExecutor(STATUS_CALLS, "partpay-status")
-        self._reversals = ThreadPoolExecutor(REVERSAL_CALLS, "partpay-reversal")
-        self._pictures = ThreadPoolExecutor(PICTURES, "picture")
+        self._sales = Workers(SALE_CALLS, "partpay-sale")
+        self._statuses = Workers(STATUS_CALLS, "partpay-status")
+        self._reversals = Workers(REVERSAL_CALLS, "partpay-reversal")
+        self._pictures = Workers(PICTURES, "picture")
 
-    def __enter__(self) -> "Carrier":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for pool in (self._sales, self._statuses, self._reversals, self._pictures):
-            pool.shutdown(wait=False, cancel_futures=True)
+    def in_worker(self, job: Callable[[], None]) -> None:
+        """Has a picture drawn, or whatever else takes milliseconds, off the loop's thread."""
+        self._pictures.do(job)
 
     def carry(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
@@ -104,14 +102,9 @@ class Carrier:
 
     def _submit(self, t: Tender, wanted: Wanted) -> None:
         a = next(a for a in t.attempts if a.number == wanted.attempt)
-        try:
-            self._pool(t, wanted.ask).submit(self._ask, t, a, wanted)
-        except RuntimeError:
-            log.info(
-                "not asked: stopping", extra={"event": "stopping", "reference": a.gateway_reference}
-            )
+        self._pool(t, wanted.ask).do(lambda: self._ask(t, a, wanted))
 
-    def _pool(self, t: Tender, ask: Ask) -> ThreadPoolExecutor:
+    def _pool(self, t: Tender, ask: Ask) -> Workers:
         if ask is Ask.PICTURE:
             return self._pictures
         if not t.is_open or t.kind is Kind.REFUND:
