@@ -163,6 +163,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--max-body", type=int, default=4092)
     parser.add_argument("--largest-image", type=int, default=None)
+    parser.add_argument(
+        "--authenticate", action="store_true", help="it can pair by six digits (DF20)"
+    )
     parser.add_argument("--storage", type=Path, help="what a power cut leaves; default: memory")
     parser.add_argument("--json", action="store_true", help="events as lines of JSON")
     parser.add_argument("--script", type=argparse.FileType("r"), help="commands from a file")
@@ -191,6 +194,7 @@ def _device(options: argparse.Namespace) -> Device:
         formats=options.formats,
         max_body=options.max_body,
         largest_image=options.largest_image,
+        can_authenticate=options.authenticate,
     )
 
 

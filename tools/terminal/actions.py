@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from drivers.link.messages import FromTerminal
+from drivers.link.pairing import End
 from tools.terminal.images import PanelImage
 from tools.terminal.storage import Kind
 
@@ -107,6 +108,29 @@ class TellPerson:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class ShowDigits:
+    """Six digits: a person is to say whether the bridge shows the same."""
+
+    digits: str
+
+
+@dataclass(frozen=True, slots=True)
+class PairingEnded:
+    """The dialogue of the six digits is over."""
+
+    why: End
+
+
 Action: TypeAlias = (
-    Send | ShowImage | TakeAway | ShowText | Ready | Closed | NewCounter | TellPerson
+    Send
+    | ShowImage
+    | TakeAway
+    | ShowText
+    | Ready
+    | Closed
+    | NewCounter
+    | TellPerson
+    | ShowDigits
+    | PairingEnded
 )

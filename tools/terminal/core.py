@@ -7,7 +7,9 @@ Rules
 - It never decides whether money was taken (4.14): only OUTCOME, and the REFUSED of 4.9, end a sale.
 - What is said again lies in three tables of timers: `_says` (TENDER, REFUND), `_cancels`,
   `_queries`. Who is in none of them is silent; after 15 s without a word all silent ones ask.
-- Between HELLO and WELCOME, and while not paired, nothing but HELLO is said; timers stand still.
+- Between HELLO and WELCOME, and while not paired, nothing but HELLO and the pairing dialogue is
+  said; timers stand still.
+- Codes are not its business: what comes here was taken by the session (section 6).
 """
 
 from __future__ import annotations
@@ -16,8 +18,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import cast
 
 from drivers.display.geometry import Panel
+from drivers.link import pairing
+from drivers.link.authentication import SESSION_NONCE_BYTES
 from drivers.link.messages import (
     CURRENCY_NZD,
     PROTOCOL_VERSION,
@@ -36,6 +41,11 @@ from drivers.link.messages import (
     ImageStatus,
     Message,
     Outcome,
+    PairConfirm,
+    PairDone,
+    PairKey,
+    PairOpen,
+    PairReveal,
     Ping,
     Pong,
     Progress,
@@ -53,8 +63,10 @@ from tools.terminal.actions import (
     Ending,
     Matter,
     NewCounter,
+    PairingEnded,
     Ready,
     Send,
+    ShowDigits,
     ShowImage,
     ShowText,
     TakeAway,
@@ -111,6 +123,8 @@ ENDS_SALE = {
 }
 """The reasons that end a sale before any ACCEPTED (4.9)."""
 
+_PAIRING_TYPES = frozenset({PairKey.type_code, PairConfirm.type_code})
+
 _USED = frozenset({Phase.USED_FIRST, Phase.USED_AGAIN})
 
 
@@ -127,6 +141,8 @@ class Device:
     max_body: int = 4092
     largest_image: int | None = None
     text_size: bytes | None = None
+    can_authenticate: bool = False
+    """DF20: it can pair by six digits and speak the authenticated link."""
 
 
 class State(Enum):
@@ -165,9 +181,13 @@ class Terminal:
         self,
         device: Device,
         storage: Storage,
+        random_bytes: Callable[[int], bytes],
         can_show: Callable[[PanelImage], bool] = lambda _: True,
     ) -> None:
-        """`can_show` looks into a picture that came whole; False is answered by status 3."""
+        """`random_bytes` gives so many, fresh each time: nonces, and keys of a pairing.
+
+        `can_show` looks into a picture that came whole; False is answered by status 3.
+        """
         self.device = device
         self.state = State.UNPLUGGED
         self.image: PanelImage | None = None
@@ -176,6 +196,7 @@ class Terminal:
         """What the last WELCOME said; None before the first."""
         self._storage = storage
         self._kept = storage.load()
+        self._random_bytes = random_bytes
         self._can_show = can_show
         self._intake = Intake(
             device.formats,
@@ -193,6 +214,12 @@ class Terminal:
         self._told: set[tuple[Matter, int | None]] = set()
         self._hello_out = False
         self._hello_at = 0.0
+        """When the next HELLO may be said; it is, until WELCOME."""
+        self._hello_said_at = -math.inf
+        self._asked_for_hello = False
+        self._nonce: bytes | None = None
+        """DF25, until a WELCOME answers it."""
+        self._pairing: pairing.TerminalPairing | None = None
         self._greeting_since = 0.0
         self._heard_at = 0.0
         self._said_at = 0.0
@@ -314,6 +341,35 @@ class Terminal:
         self._due(now)
         return self._done()
 
+    def pair(self, now: float) -> list[Action]:
+        """Open pairing at the terminal's own menu: it waits for the bridge's PAIR_OPEN (6)."""
+        if not self.device.can_authenticate:
+            raise NotNow("this terminal cannot authenticate")
+        if self.state is State.UNPLUGGED:
+            raise NotNow(self._why_not_ready())
+        if self._pairing is not None:
+            raise NotNow("pairing is open already")
+        share = pairing.Share(
+            self._random_bytes(pairing.PRIVATE_KEY_BYTES),
+            self._random_bytes(pairing.PAIRING_NONCE_BYTES),
+        )
+        self._pairing = pairing.TerminalPairing(share, self.device.terminal_id, now)
+        return self._done()
+
+    def confirm(self, yes: bool, now: float) -> list[Action]:
+        """A person has compared the six digits."""
+        if self._pairing is None:
+            raise NotNow("pairing is not open")
+        self._step(self._pairing.person_says(yes), now)
+        return self._done()
+
+    def forget_keys(self, now: float) -> list[Action]:
+        """Remove the keys, at the terminal's own menu alone (6)."""
+        self._save(keys=None)
+        if self.state is not State.UNPLUGGED:
+            self._greet(now)
+        return self._done()
+
     # -- the line ----------------------------------------------------------------------------
 
     def plugged(self, now: float) -> list[Action]:
@@ -342,6 +398,12 @@ class Terminal:
             self._greet(now)
         return self._done()
 
+    def not_authentic(self, now: float) -> list[Action]:
+        """A message came whose code is wrong or missing: HELLO, at most every 5 s (6)."""
+        if self.state in (State.READY, State.UNPAIRED):
+            self._greet_when_asked(now)
+        return self._done()
+
     def handle(
         self, message: FromBridge, now: float, refused: Message | None = None
     ) -> list[Action]:
@@ -351,15 +413,20 @@ class Terminal:
         self._heard_at = now
         match message:
             case Identify():
-                self._greet(now)
+                self._greet_when_asked(now)
             case Welcome():
                 self._on_welcome(message, now)
+            case PairOpen() | PairReveal() | PairDone():
+                self._on_pairing(message, now)
             case DisplayClear() | DisplayText() if self.state is not State.GREETING:
                 self._on_display(message)
+            case Refused(reason=Reason.NOT_UNDERSTOOD) if message.refused[0] in _PAIRING_TYPES:
+                self._on_pairing(message, now)
             case Refused(reason=Reason.NOT_AUTHENTICATED | Reason.SAY_HELLO):
+                self._on_pairing(message, now)
                 # While greeting it is about something said before: HELLO is on its way.
                 if self.state is not State.GREETING and self._names_me(message, now):
-                    self._greet(now)
+                    self._greet_when_asked(now)
             case _ if self.state is not State.READY:
                 pass
             case Accepted():
@@ -395,14 +462,16 @@ class Terminal:
         times = []
         if self.image is not None and self.image.counter is not None:
             times.append(self._life_ends.get(self.image.counter, -math.inf))
+        if self._pairing is not None and self._pairing.next_wake is not None:
+            times.append(self._pairing.next_wake)
         match self.state:
             case State.UNPLUGGED:
                 pass
-            case State.GREETING:
-                times.append(self._hello_at)
-            case State.UNPAIRED:
+            case State.GREETING | State.UNPAIRED:
                 times.append(self._hello_at)
             case State.READY:
+                if self._asked_for_hello:
+                    times.append(self._hello_at)
                 times.extend(self._says.values())
                 times.extend([again.at for again in self._cancels.values()])
                 times.extend([again.at for again in self._queries.values()])
@@ -421,6 +490,10 @@ class Terminal:
         shown = self.image
         if shown is not None and self._life_over(shown, now):
             self._take_away()
+        if self._pairing is not None:
+            self._step(self._pairing.wake(now), now)
+        if self._asked_for_hello and now >= self._hello_at:
+            self._greet(now)
         match self.state:
             case State.UNPLUGGED:
                 pass
@@ -478,15 +551,27 @@ class Terminal:
         if self.state is not State.GREETING:
             self.state = State.GREETING
             self._greeting_since = now
+        self._asked_for_hello = False
         self._intake.drop()
         self._hello(now)
+
+    def _greet_when_asked(self, now: float) -> None:
+        """Whoever asks is not proved to be the bridge: with keys, one HELLO in 5 s and no more."""
+        if self._kept.keys is None:
+            self._greet(now)
+        elif self.state is not State.GREETING:
+            self._hello_at = min(self._hello_at, self._hello_said_at + HELLO_AGAIN_S)
+            self._asked_for_hello = True
 
     def _hello(self, now: float) -> None:
         self._hello_at = now + HELLO_AGAIN_S
         if self._hello_out:
             return
         self._hello_out = True
-        device = self.device
+        self._hello_said_at = now
+        device, keys = self.device, self._kept.keys
+        if device.can_authenticate and self._nonce is None:
+            self._nonce = self._random_bytes(SESSION_NONCE_BYTES)
         self._say(
             Hello(
                 terminal_id=device.terminal_id,
@@ -500,6 +585,9 @@ class Terminal:
                 max_body=device.max_body,
                 largest_image=device.largest_image,
                 text_size=device.text_size,
+                can_authenticate=1 if device.can_authenticate else None,
+                session_nonce=self._nonce,
+                key_id=None if keys is None else keys.identifier,
             ),
             now,
         )
@@ -686,6 +774,8 @@ class Terminal:
         if other or first or counter != kept.counter:
             self._save(journal_id=message.journal_id, highest_accepted=highest, counter=counter)
         self._told.discard((Matter.NO_WELCOME, None))
+        self._nonce = None
+        self._asked_for_hello = False
         self.paired = paired
         self._out.append(Ready(paired))
         if not paired:
@@ -695,6 +785,9 @@ class Terminal:
             return
         self._told.discard((Matter.NOT_PAIRED, None))
         self.state = State.READY
+        if kept.keys is not None:
+            # Only after this the bridge knows which line is ours, and tells what is open (4.1).
+            self._say(Ping(), now)
         for again in self._cancels.values():
             again.at = again.since = now
         for part in list(self._open.values()):
@@ -721,6 +814,28 @@ class Terminal:
                 self._queries[counter] = _Again(now, now)
             case Phase.SAID | Phase.PERSON | Phase.ACCEPTED:
                 pass
+
+    def _on_pairing(self, message: FromBridge, now: float) -> None:
+        if self._pairing is not None:
+            self._step(self._pairing.receive(message), now)
+
+    def _step(self, steps: list[pairing.Step], now: float) -> None:
+        """What the pairing dialogue wants done, in its order (6)."""
+        for step in steps:
+            match step:
+                case pairing.Send(message):
+                    self._say(cast(FromTerminal, message), now)
+                case pairing.Compare(digits):
+                    self._out.append(ShowDigits(digits))
+                case pairing.Keep(keys):
+                    self._save(keys=keys)
+                case pairing.Ended(why):
+                    self._pairing = None
+                    self._out.append(PairingEnded(why))
+                    if why is pairing.End.PAIRED:
+                        self._greet(now)
+                case pairing.Refuse():
+                    raise AssertionError("a terminal refuses nothing")
 
     def _on_accepted(self, message: Accepted, now: float) -> None:
         part = self._open.get(message.counter)

@@ -207,6 +207,14 @@ class TerminalOnPty:
     def end(self, counter: int) -> None:
         self._do(partial(self._host.end, counter))
 
+    def pair(self) -> None:
+        """Open pairing at the terminal's menu."""
+        self._do(self._host.pair)
+
+    def confirm(self, yes: bool) -> None:
+        """Say whether the six digits are the bridge's."""
+        self._do(partial(self._host.confirm, yes))
+
     def unplug(self) -> None:
         self._do(self._host.unplug)
 
@@ -311,6 +319,12 @@ class TerminalProcess:
 
     def end(self, counter: int) -> None:
         self.command(f"end {counter}")
+
+    def pair(self) -> None:
+        self.command("pair")
+
+    def confirm(self, yes: bool) -> None:
+        self.command("yes" if yes else "no")
 
     def unplug(self) -> None:
         self.command("unplug")

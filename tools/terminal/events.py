@@ -18,8 +18,10 @@ from drivers.link.messages import ImageData, Message
 from tools.terminal.actions import (
     Closed,
     NewCounter,
+    PairingEnded,
     Ready,
     Send,
+    ShowDigits,
     ShowImage,
     ShowText,
     TakeAway,
@@ -90,6 +92,10 @@ def fields_of(happened: Happened) -> tuple[str, dict[str, Any]]:
             return "new-counter", _fields(happened)
         case TellPerson():
             return "person", _fields(happened)
+        case ShowDigits():
+            return "digits", _fields(happened)
+        case PairingEnded():
+            return "pairing-ended", _fields(happened)
 
 
 def _fields(value: Any) -> dict[str, Any]:

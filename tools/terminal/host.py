@@ -9,6 +9,7 @@ Rules
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -16,7 +17,6 @@ from drivers.display.raster import BadImage
 from drivers.line.line import Line, LineUser, Trouble
 from drivers.line.loop import Loop, Timer
 from drivers.link.dialect import Dialect
-from drivers.link.session import Session
 from tools.terminal import panel
 from tools.terminal.actions import ShowImage
 from tools.terminal.core import Device, NotNow, Terminal
@@ -66,10 +66,12 @@ class Host:
             raise NotNow("the power is on already")
         device = self.device
         terminal = Terminal(
-            device, self._storage, can_show=lambda image: panel.can_show(image, device.panel)
+            device,
+            self._storage,
+            os.urandom,
+            can_show=lambda image: panel.can_show(image, device.panel),
         )
-        session = Session(self._dialect, baud=self._baud, max_body=device.max_body)
-        self._link = TerminalLink(terminal, session)
+        self._link = TerminalLink(terminal, self._dialect, baud=self._baud)
         self._event("power", on=True)
         if self._line_open:
             now = self._loop.now()
@@ -145,6 +147,24 @@ class Host:
         now = self._loop.now()
         link = self._powered()
         self._follow(link.act(link.terminal.end(counter, now)), now)
+
+    def pair(self) -> None:
+        """Open pairing at the terminal's menu. Raises NotNow."""
+        now = self._loop.now()
+        link = self._powered()
+        self._follow(link.act(link.terminal.pair(now)), now)
+
+    def confirm(self, yes: bool) -> None:
+        """Say whether the six digits are the bridge's. Raises NotNow."""
+        now = self._loop.now()
+        link = self._powered()
+        self._follow(link.act(link.terminal.confirm(yes, now)), now)
+
+    def forget_keys(self) -> None:
+        """Remove the keys. Raises NotNow."""
+        now = self._loop.now()
+        link = self._powered()
+        self._follow(link.act(link.terminal.forget_keys(now)), now)
 
     @property
     def kept(self) -> Kept:

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
+from drivers.link.dialect import Dialect
 from drivers.link.messages import (
     SEQUENCE_MAX,
     SEQUENCE_MIN,
@@ -22,7 +23,15 @@ from drivers.link.messages import (
     Hello,
     Refused,
 )
-from drivers.link.session import Delivered, GivenUp, Received, Session, SessionEvent
+from drivers.link.sealed import TerminalSeal
+from drivers.link.session import (
+    Delivered,
+    GivenUp,
+    NotAuthenticated,
+    Received,
+    Session,
+    SessionEvent,
+)
 from tools.terminal.actions import Action, Send
 from tools.terminal.core import Terminal
 
@@ -46,11 +55,15 @@ Happened: TypeAlias = Action | Heard | NotHeard
 
 
 class TerminalLink:
-    """One terminal, under power, on one line."""
+    """One terminal, under power, on one line. It authenticates where its device says so."""
 
-    def __init__(self, terminal: Terminal, session: Session) -> None:
+    def __init__(self, terminal: Terminal, dialect: Dialect, *, baud: int = 115_200) -> None:
         self.terminal = terminal
-        self.session = session
+        can = terminal.device.can_authenticate
+        self._seal = TerminalSeal(dialect.encoding, terminal.kept.keys) if can else None
+        self.session = Session(
+            dialect, baud=baud, max_body=terminal.device.max_body, seal=self._seal
+        )
         self._number = 0
         self._said: dict[int, FromTerminal] = {}
         """By number, since the last HELLO."""
@@ -107,6 +120,8 @@ class TerminalLink:
                     happened.append(Heard(message))
                     refused = self._refused(message) if isinstance(message, Refused) else None
                     happened += self.act(self.terminal.handle(message, now, refused))
+                case NotAuthenticated():
+                    happened += self.act(self.terminal.not_authentic(now))
                 case Delivered():
                     self.terminal.delivered(event.message)
                 case GivenUp():
@@ -120,6 +135,8 @@ class TerminalLink:
         if isinstance(message, Hello):
             self._said.clear()
             self._number = 0
+            if self._seal is not None:
+                self._seal.keys = self.terminal.kept.keys
         self._number = SEQUENCE_MIN if self._number == SEQUENCE_MAX else self._number + 1
         self._said[self._number] = message
         if self.session.send(message) is not None:

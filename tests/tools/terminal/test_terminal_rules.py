@@ -55,6 +55,10 @@ OTHER_JOURNAL = bytes.fromhex("8899aabbccddeeff")
 DEVICE = Device(ME, "SN123456", panel=Panel(128, 64), formats=b"\x10\x83", largest_image=2048)
 
 
+def random_bytes(size: int) -> bytes:
+    raise AssertionError(f"{size} random bytes for a terminal that cannot authenticate")
+
+
 class Bench:
     """A terminal on the bench: a clock, and what it has done since it was last looked at."""
 
@@ -62,7 +66,7 @@ class Bench:
         self.now = 1000.0
         self.device = device
         self.storage = InMemory(kept)
-        self.terminal = Terminal(device, self.storage)
+        self.terminal = Terminal(device, self.storage, random_bytes)
         self.done: list[Action] = []
 
     def hears(self, *messages: FromBridge, refused: Message | None = None) -> Bench:
@@ -91,7 +95,7 @@ class Bench:
         return self.does(self.terminal.wake(end))
 
     def power_cut(self) -> Bench:
-        self.terminal = Terminal(self.device, self.storage)
+        self.terminal = Terminal(self.device, self.storage, random_bytes)
         self.done.clear()
         return self
 
@@ -796,7 +800,7 @@ def test_a_status_that_answered_image_open_is_told_again_at_image_show() -> None
 
 def test_pixels_that_cannot_be_made_are_a_format_not_known() -> None:
     bench = Bench()
-    bench.terminal = Terminal(DEVICE, bench.storage, can_show=lambda _: False)
+    bench.terminal = Terminal(DEVICE, bench.storage, random_bytes, can_show=lambda _: False)
     bench.selling().hears(*whole(image()))
     assert bench.said() == [ImageStatus(1, ImageShown.UNKNOWN_FORMAT)]
 
@@ -841,7 +845,7 @@ def test_every_phase_survives_a_power_cut() -> None:
     bench = Bench().selling(accepted=False).after(3).hears(refused(Reason.COUNTER_USED))
     assert bench.storage.kept.open[0].phase is Phase.USED_AGAIN
     bench.power_cut().ready(counter=1)
-    assert Terminal(DEVICE, bench.storage).tender == bench.terminal.tender
+    assert Terminal(DEVICE, bench.storage, random_bytes).tender == bench.terminal.tender
     bench.after(1)
     bench.hears(outcome("00"))
     assert bench.closed().ending is Ending.APPROVED
