@@ -10,7 +10,7 @@
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, InvalidStateError
-from typing import Final, Protocol, assert_never
+from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
 from bridge.effects import (
     Answer,
@@ -25,21 +25,21 @@ from bridge.effects import (
 )
 from bridge.events import CodeRead, Event, PartPayAnswered
 from bridge.partpay.answers import AtUrl, Inline, NoAnswer, Perhaps
-from bridge.partpay.orders import Orders
-from bridge.partpay.tokens import MerchantAccess
 from bridge.refund import refund_reference_of
 from bridge.reversal import refund_reference
 from bridge.sale import without_key
 from bridge.tender import Ask, Attempt, Kind, Tender, Wanted
 from bridge.workers import Workers
-from drivers.display.reading import Unreadable, read_code
+
+if TYPE_CHECKING:
+    from bridge.partpay.orders import Orders
+    from bridge.partpay.tokens import MerchantAccess
 
 log = logging.getLogger(__name__)
 
 SALE_CALLS: Final = 8
 STATUS_CALLS: Final = 8
 REVERSAL_CALLS: Final = 2
-PICTURES: Final = 2
 
 
 class Lanes(Protocol):
@@ -59,8 +59,9 @@ class Carrier:
         self,
         post: Callable[[Event], object],
         lanes: Lanes,
-        orders: Callable[[], Orders],
-        access: Callable[[str], MerchantAccess | None],
+        pictures: Workers,
+        orders: "Callable[[], Orders]",
+        access: "Callable[[str], MerchantAccess | None]",
         answered_in: Callable[[Ask, float, object], None] = lambda ask, seconds, answer: None,
         clock: Callable[[], float] = lambda: 0.0,
     ) -> None:
@@ -74,11 +75,7 @@ class Carrier:
         self._sales = Workers(SALE_CALLS, "partpay-sale")
         self._statuses = Workers(STATUS_CALLS, "partpay-status")
         self._reversals = Workers(REVERSAL_CALLS, "partpay-reversal")
-        self._pictures = Workers(PICTURES, "picture")
-
-    def in_worker(self, job: Callable[[], None]) -> None:
-        """Has a picture drawn, or whatever else takes milliseconds, off the loop's thread."""
-        self._pictures.do(job)
+        self._pictures = pictures
 
     def carry(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
@@ -140,7 +137,7 @@ class Carrier:
         value = self._call(t, a, wanted, merchant)
         return PartPayAnswered(t.pairing, t.counter, a.number, wanted.ask, value)
 
-    def _call(self, t: Tender, a: Attempt, wanted: Wanted, merchant: MerchantAccess) -> object:
+    def _call(self, t: Tender, a: Attempt, wanted: Wanted, merchant: "MerchantAccess") -> object:
         orders, limit_s, terminal_id = self._orders(), wanted.limit_s, t.terminal_id
         operator = t.operator or t.terminal_id
         match wanted.ask:
@@ -184,6 +181,8 @@ class Carrier:
                 assert_never(wanted.ask)
 
     def _picture(self, t: Tender, a: Attempt, limit_s: float) -> CodeRead:
+        from drivers.display.reading import Unreadable, read_code  # noqa: PLC0415 - heavy, and in a worker
+
         source = a.run.picture
         match source:
             case Inline(data=data):

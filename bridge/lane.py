@@ -241,6 +241,11 @@ class Lane:
         """Whether somebody is there, as far as is known; None before the first sign either way."""
         return self._session.link_up
 
+    @property
+    def quiet(self) -> bool:
+        """Nothing waits to be said, or for its acknowledgement."""
+        return self._stage is Stage.AWAY or self._session.idle
+
     # -- the line ----------------------------------------------------------------------------
 
     def line_up(self, now: float) -> None:

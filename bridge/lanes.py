@@ -104,6 +104,10 @@ class Lanes:
         self._settings[port] = _setting(pairing)
         lane.start()
 
+    def quiet(self) -> bool:
+        """Nothing that was said is still on its way."""
+        return all(lane.lane.quiet for lane in self._lanes.values())
+
     def _tell(self, event: LaneEvent) -> None:
         self._post(event)
 

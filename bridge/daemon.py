@@ -1,0 +1,302 @@
+"""The daemon: everything put together, started, watched and stopped.
+
+- Ready (sd_notify, and `event=ready` on stderr) once journal, lines and listener stand; the heavy libraries are
+  loaded behind that.
+- The watchdog is fed only while the engine's thread and the I/O thread turn.
+- SIGTERM, SIGINT: nothing new is taken, what is in the queue is written and said, exit status 0.
+- Exit status 1: another daemon holds the state directory, or the listener's address. 2: the journal is of another
+  environment or a newer release; nothing was touched.
+"""
+
+import os
+import shutil
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from bridge.access import CallbackKeys, PartPay, load_libraries
+from bridge.carrier import Carrier
+from bridge.config import Settings
+from bridge.effects import Effect
+from bridge.engine import Engine, Rules, World
+from bridge.events import CallbackReceived, Event, RegistryChanged
+from bridge.health import Health
+from bridge.heart import Heart
+from bridge.http_server import CannotListenError, HttpServer, Limits
+from bridge.journal.journal import Journal, WrongJournal
+from bridge.lanes import Lanes
+from bridge.log import Log, daemon_log
+from bridge.metrics import Metrics
+from bridge.partpay.callback import BODY_MAX_BYTES, SignedCallback
+from bridge.registry import Registry, Snapshot, WrongRegistryError
+from bridge.sd_notify import notify, watchdog_interval_s
+from bridge.state_dir import DAEMON, StateDir, StateDirError, become_owner
+from bridge.tender import Confirm, Timing
+from bridge.watch import Watch
+from bridge.workers import Workers
+from drivers.line.loop import Loop, boottime
+from drivers.link.dialect import DIALECTS
+
+JOURNAL_FILE: Final = "journal.db"
+REGISTRY_FILE: Final = "registry.db"
+TEST_PREFIX: Final = "TEST "
+"""Before every text outside production (terminal link, section 3)."""
+STOP_QUEUE_S: Final = 1.0
+STOP_REPLIES_S: Final = 0.5
+HEAD_EVERY_S: Final = 3600.0
+"""How often the chain's head goes to the log (reliability, I-28)."""
+STUCK_S: Final = 10.0
+"""A thread that has not turned for so long is not alive, as far as the watchdog is concerned."""
+TICK_S: Final = 1.0
+PICTURE_WORKERS: Final = 2
+"""Threads that read PartPay's pictures and draw those for panels."""
+
+
+def boot_id() -> str:
+    """Names this boot of the machine; deadlines of another one mean nothing now."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def rules_of(settings: Settings) -> Rules:
+    """What decisions need of the configuration."""
+    timing = settings.timing
+    return Rules(
+        store=settings.bridge.store,
+        currency=settings.bridge.currency_code,
+        currency_text=settings.bridge.currency,
+        prefix="" if settings.partpay.production else TEST_PREFIX,
+        timing=Timing(
+            order_lifetime=timing.order_lifetime,
+            create_timeout=timing.create_timeout,
+            cancel_timeout=timing.cancel_timeout,
+            poll_first=timing.poll_first,
+            poll_interval=timing.poll_interval,
+            stored_alert=timing.stored_alert,
+        ),
+        confirm=Confirm(settings.partpay.confirm_callbacks.value),
+    )
+
+
+def open_journal(settings: Settings) -> Journal:
+    """The journal of this state directory; see `Journal`."""
+    zone = settings.bridge.zone
+    return Journal(
+        settings.bridge.state_dir / JOURNAL_FILE,
+        settings.partpay.environment.value,
+        lambda: datetime.now(zone).isoformat(timespec="milliseconds"),
+    )
+
+
+def run(settings: Settings) -> int:
+    """Runs until a signal; the exit status."""
+    log = daemon_log(settings.log.format)
+    log.take_over_libraries()
+    # Whoever waits for these signals must block them before any other thread is there.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+    try:
+        become_owner(settings.bridge.state_dir)
+        with StateDir.locked(settings.bridge.state_dir, DAEMON), ExitStack() as stack:
+            daemon = Daemon(settings, log, stack)
+            daemon.start()
+            daemon.wait()
+            daemon.stop()
+    except StateDirError as error:
+        log.error("cannot-start", why=str(error))
+        return 1
+    except CannotListenError as error:
+        log.error("cannot-start", why=str(error))
+        return 1
+    except (WrongJournal, WrongRegistryError) as error:
+        log.error("cannot-start", why=str(error))
+        return 2
+    except (sqlite3.Error, OSError) as error:
+        log.error(
+            "cannot-start",
+            why=f"{settings.bridge.state_dir}: {error}: make it writable, and free some room",
+        )
+        return 1
+    return 0
+
+
+class Daemon:
+    """The running parts. `stack` closes what was opened, the last first."""
+
+    def __init__(self, settings: Settings, log: Log, stack: ExitStack) -> None:
+        self._settings = settings
+        self._log = log
+        self._stack = stack
+        self.health = Health(boottime)
+        self.metrics = Metrics()
+        self.health.begin("starting")
+        self.registry = stack.enter_context(
+            Registry(
+                settings.bridge.state_dir / REGISTRY_FILE,
+                settings.partpay.environment.value,
+                dialects=tuple(DIALECTS),
+            )
+        )
+        self.watch = Watch(self.health, self.metrics, self._free_bytes, boottime)
+        self.rules = rules_of(settings)
+        self.engine = Engine(self.rules, self._world())
+        stack.callback(self.engine.close)
+        self.loop = stack.enter_context(Loop())
+        self.heart = Heart(self.engine, self._carry, boottime, self._after_batch)
+        self.pictures = Workers(PICTURE_WORKERS, "picture")
+        self.lanes = Lanes(
+            self.loop,
+            self.post,
+            self.pictures.do,
+            self.rules.prefix,
+        )
+        self.partpay = PartPay(settings, self.registry)
+        self.carrier = Carrier(
+            self.post,
+            self.lanes,
+            self.pictures,
+            self.partpay.orders,
+            self.partpay.access,
+            self.watch.answered,
+            boottime,
+        )
+        self.keys = CallbackKeys(settings, self.registry, self.health)
+        self._loop_beat = boottime()
+        self._head_told_at = boottime()
+        self._loop_thread = threading.Thread(target=self.loop.run, name="lines", daemon=True)
+
+    def _world(self) -> World:
+        zone = self._settings.bridge.zone
+        return World(
+            now=boottime,
+            boot=boot_id(),
+            local=lambda: datetime.now(zone),
+            free_bytes=self._free_bytes,
+            registry=lambda: self.registry.snapshot,
+            open_journal=lambda: open_journal(self._settings),
+        )
+
+    def _free_bytes(self) -> int:
+        try:
+            return shutil.disk_usage(self._settings.bridge.state_dir).free
+        except OSError:
+            return 0
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Starts everything, and says that it is ready.
+
+        Raises:
+            WrongJournal, WrongRegistryError, CannotListenError, sqlite3.Error, OSError.
+        """
+        effects = self.engine.start()
+        listener = self._stack.enter_context(self._listener())
+        self._loop_thread.start()
+        self._stack.callback(self._stop_loop)
+        self._carry(effects)
+        self.heart.start()
+        self.registry.on_change(self._registry_changed)
+        self.lanes.follow(self.registry.snapshot)
+        self._start_control()
+        self.health.end("starting")
+        self.loop.call(self._beat)
+        self._log.info(
+            "ready",
+            listener=str(listener.address),
+            store=self._settings.bridge.store,
+            pid=os.getpid(),
+        )
+        notify("READY=1")
+        self.pictures.do(load_libraries)
+        self.pictures.do(self.partpay.warm)
+
+    def _listener(self) -> HttpServer:
+        from bridge.listener import Sources, application  # noqa: PLC0415 - falcon, when it is needed
+
+        self.listener = HttpServer(self._settings.listener.address, Limits(BODY_MAX_BYTES))
+        sources = Sources(keys=self.keys, submit=self._submit, health=self.health.report)
+        app = application(self._settings.partpay.callback_path, sources, self.metrics, self._log)
+        self.listener.start(app, self._listener_broke)
+        return self.listener
+
+    def _listener_broke(self, error: BaseException) -> None:
+        self._log.error("listener-broke", error=repr(error))
+
+    def _start_control(self) -> None:
+        """Commands reach the daemon here."""
+
+    def wait(self) -> None:
+        """Until SIGTERM or SIGINT; feeds the watchdog, and tells the chain's head every hour."""
+        interval = watchdog_interval_s()
+        tick = TICK_S if interval is None else min(TICK_S, interval)
+        while signal.sigtimedwait({signal.SIGTERM, signal.SIGINT}, tick) is None:
+            now = boottime()
+            if interval is not None and self.alive(now):
+                notify("WATCHDOG=1")
+            if now - self._head_told_at >= HEAD_EVERY_S:
+                self._head_told_at = now
+                self._tell_head()
+
+    def alive(self, now: float) -> bool:
+        """Whether the engine's thread and the I/O thread have turned lately."""
+        self.loop.call(self._beat)
+        return (
+            self.heart.alive and now - self.heart.beat < STUCK_S and now - self._loop_beat < STUCK_S
+        )
+
+    def _beat(self) -> None:
+        self._loop_beat = boottime()
+
+    def _tell_head(self) -> None:
+        head = self.engine.head
+        if head is not None:
+            self._log.info("journal-head", number=head[0], hash=head[1].hex())
+
+    def stop(self) -> None:
+        """Nothing new is taken; what was taken is written and said."""
+        notify("STOPPING=1")
+        self._log.info("stopping")
+        self.listener.stop(STOP_REPLIES_S)
+        if not self.heart.stop(STOP_QUEUE_S):
+            self._log.error("engine-stuck", why="it did not end in time; what is written is kept")
+            self._tell_head()
+        self._tell_head()
+        ends = time.monotonic() + STOP_REPLIES_S
+        while not self.lanes.quiet() and time.monotonic() < ends:
+            time.sleep(0.01)
+        self._log.info("stopped")
+
+    def _stop_loop(self) -> None:
+        self.lanes.close()
+        self.loop.stop()
+        self._loop_thread.join(1.0)
+
+    # -- what passes --------------------------------------------------------------------------------------------
+
+    def post(self, event: Event) -> bool:
+        """Into the engine's queue; False where it is full."""
+        self.watch.passed(event)
+        return self.heart.post(event)
+
+    def _carry(self, effects: Sequence[Effect]) -> None:
+        self.carrier.carry(effects)
+        self.watch.carried(effects)
+
+    def _after_batch(self) -> None:
+        self.watch.look(self.engine)
+
+    def _submit(self, callback: SignedCallback) -> "Future[int]":
+        reply: Future[int] = Future()
+        if not self.post(CallbackReceived(callback, reply)):
+            reply.set_result(503)
+        return reply
+
+    def _registry_changed(self, snapshot: Snapshot) -> None:
+        self.lanes.follow(snapshot)
+        self.post(RegistryChanged())
