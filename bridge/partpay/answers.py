@@ -334,15 +334,14 @@ def _order_id_at(location: str) -> str | None:
 def _picture(code: object, url: object) -> tuple[Inline | AtUrl | None, str | None]:
     """The picture that can be used, the one in the answer first; else why there is none."""
     whys: list[str] = []
-    places = (("the picture", code, True), ("the picture's address", url, False))
-    for name, value, may_be_inline in places:
+    for name, value in (("the picture", code), ("the picture's address", url)):
         if value is None:
             continue
         if not isinstance(value, str):
             whys.append(f"{name} is not text")
         elif (address := address_of(value)) is not None:
             return AtUrl(address), None
-        elif may_be_inline and (data := base64_bytes(value)):
+        elif data := base64_bytes(value, may_be_bare=value is code):
             return Inline(data), None
         else:
             whys.append(f"{name} cannot be read" if value.strip() else f"{name} is empty")

@@ -132,9 +132,14 @@ def address_of(text: str) -> str | None:
     return bare if _ADDRESS.fullmatch(bare) else None
 
 
-def base64_bytes(text: str) -> bytes | None:
-    """Base64 of either alphabet, with or without `data:…,`, white space and padding; or None."""
+def base64_bytes(text: str, *, may_be_bare: bool = True) -> bytes | None:
+    """Base64 of either alphabet, with or without white space and padding; or None.
+
+    It may begin with `data:…,`, or must where it may not be bare.
+    """
     prefix = _DATA_PREFIX.match(text)
+    if prefix is None and not may_be_bare:
+        return None
     bare = (text[prefix.end() :] if prefix else text).translate(_OTHER_ALPHABET).rstrip("=")
     try:
         return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
@@ -233,7 +238,7 @@ def _errors(errors: object) -> Iterator[tuple[str | None, object]]:
     for error in errors[:PROPERTIES_MAX] if isinstance(errors, list) else ():
         if isinstance(error, dict):
             name = error.get("propertyName")
-            yield (name if isinstance(name, str) else None), error.get("errorMessages")
+            yield (name if _is_text(name) else None), error.get("errorMessages")
         else:
             yield None, error
 

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Final
 from urllib.parse import quote
 
+from bridge.partpay.access import MerchantAccess
 from bridge.partpay.answers import (
     CancelAnswer,
     CreateAnswer,
@@ -38,7 +39,7 @@ from bridge.partpay.answers import (
 from bridge.partpay.api import Api
 from bridge.partpay.failures import FAILURES, failure
 from bridge.partpay.fields import amount_text
-from bridge.partpay.tokens import MerchantAccess, Tokens, without_secret
+from bridge.partpay.tokens import Tokens, without_secret
 from bridge.partpay.transport import (
     KEPT_S,
     PICTURE_MAX_BYTES,

@@ -28,6 +28,7 @@ from oauthlib.oauth2 import BackendApplicationClient, OAuth2Error
 from requests_oauthlib import OAuth2Session
 
 from bridge.partpay import fields
+from bridge.partpay.access import MerchantAccess
 from bridge.partpay.answers import HttpAnswer
 from bridge.partpay.failures import FAILURES, NoTokenError, failure
 from bridge.partpay.transport import (
@@ -48,18 +49,6 @@ LIFE_UNTOLD_S: Final = 600.0  # where the token service tells no expires_in
 LIFE_MAX_S: Final = 7 * 86400.0
 TOKEN_ANSWER_MAX_BYTES: Final = 64 * 1024
 _TOKEN: Final = re.compile(r"[!-~]{1,16384}", re.ASCII)  # what a header can carry
-
-
-@dataclass(frozen=True, slots=True)
-class MerchantAccess:
-    """In whose name to call, and with which credential.
-
-    `client_secret` reads the secret; it may raise SecretError, OSError, ValueError.
-    """
-
-    merchant_id: str
-    client_id: str
-    client_secret: Callable[[], str] = field(repr=False)
 
 
 @dataclass(slots=True)

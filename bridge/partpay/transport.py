@@ -198,6 +198,9 @@ class _Connection(HTTPConnection):
         self._idle_since = time.monotonic()
 
     def getresponse(self) -> Any:
+        # a server that writes head and body apart waits between them for our ACK, which the
+        # system holds back for 40 ms
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         response = super().getresponse()
         self._idle_since = time.monotonic()
         return response
