@@ -523,3 +523,29 @@ def test_lines_are_found_by_name() -> None:
         line_maker("carrier-pigeon:1")
     with pytest.raises(UnknownLineError, match="ttyUSB0"):
         line_maker("ttyUSB0")
+
+
+def test_replugged_at_any_byte_it_comes_back_whole_and_leaks_no_descriptor(bench: Bench) -> None:
+    bench.plug()
+    line = bench.line()
+    bench.told("opened")
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    for count in range(1, 60):
+        line.write(bytes(count * 100))
+        os.write(bench.far, bytes(count))
+        if count % 2:
+            bench.loop.turn(0)
+        bench.unplug()
+        bench.until(lambda: not line.is_open)
+        bench.plug()
+
+        def back() -> bool:
+            bench.clock.ahead_s += REOPEN_MAX_S
+            return line.is_open
+
+        bench.until(back)
+        line.write(b"whole")
+        assert bench.far_reads(5) == b"whole"
+    bench.until(lambda: len(list(Path("/proc/self/fd").iterdir())) <= descriptors)
+    states = [told for told in bench.user.told if told in ("opened", "lost")]
+    assert states == ["opened", "lost"] * 59 + ["opened"]
