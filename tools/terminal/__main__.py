@@ -54,7 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         storage.load()
         dialect = dialect_named(options.dialect)
-    except (DamagedStorageError, UnknownName, BrokenPlugIn) as fault:
+        script = None if options.script is None else options.script.read_text().splitlines()
+    except (OSError, DamagedStorageError, UnknownName, BrokenPlugIn) as fault:
         print(f"tools.terminal: {fault}", file=sys.stderr)
         return 2
     with Loop() as loop:
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         reader = _Reader(loop, host, log, tell)
         loop.call(host.power_on, host)
         loop.call(host.plug, host)
-        lines: Iterable[str] = sys.stdin if options.script is None else options.script
+        lines: Iterable[str] = sys.stdin if script is None else script
         threading.Thread(target=reader.run, args=(lines,), name="commands", daemon=True).start()
         loop.run()
         host.close()
@@ -110,6 +111,9 @@ class _Reader:
                 answer.set_result(commands.run(self._host, line))
             except (NotNow, commands.NotACommand) as cannot:
                 answer.set_exception(cannot)
+            except Exception as error:
+                answer.set_exception(error)
+                raise
 
         self._loop.call(run, self._host)
         return answer.result(COMMAND_S)
@@ -168,7 +172,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--storage", type=Path, help="what a power cut leaves; default: memory")
     parser.add_argument("--json", action="store_true", help="events as lines of JSON")
-    parser.add_argument("--script", type=argparse.FileType("r"), help="commands from a file")
+    parser.add_argument("--script", type=Path, help="commands from a file")
     return parser.parse_args(arguments)
 
 

@@ -37,6 +37,7 @@ class Matter(Enum):
     OTHER_JOURNAL = "other-journal"
     OTHER_AMOUNT = "other-amount"
     OTHER_CODE = "other-code"
+    UNBOOKED = "unbooked"
     UNKNOWN_OUTCOME = "unknown-outcome"
     NOT_KNOWN_THERE = "not-known-there"
     DECIDE = "decide"

@@ -56,6 +56,7 @@ from drivers.link.messages import (
     Stored,
     Tender,
     Welcome,
+    values_of,
 )
 from tools.terminal.actions import (
     Action,
@@ -602,32 +603,29 @@ class Terminal:
 
     def _say_stored(self, part: Transaction, now: float) -> None:
         self._says[part.counter] = now + SAY_AGAIN_S
+        self._say(self._message(part), now)
+
+    def _message(self, part: Transaction) -> Tender | Refund:
         terminal_id = self.device.terminal_id
         match part.kind:
             case Kind.TENDER:
-                self._say(
-                    Tender(
-                        terminal_id,
-                        part.counter,
-                        part.amount_minor,
-                        part.currency,
-                        part.merchant,
-                        part.reference,
-                        part.operator,
-                    ),
-                    now,
+                return Tender(
+                    terminal_id,
+                    part.counter,
+                    part.amount_minor,
+                    part.currency,
+                    part.merchant,
+                    part.reference,
+                    part.operator,
                 )
             case Kind.REFUND:
                 assert part.original_counter is not None
-                self._say(
-                    Refund(
-                        terminal_id,
-                        part.counter,
-                        part.original_counter,
-                        part.amount_minor,
-                        part.operator,
-                    ),
-                    now,
+                return Refund(
+                    terminal_id,
+                    part.counter,
+                    part.original_counter,
+                    part.amount_minor,
+                    part.operator,
                 )
 
     def _tell(self, matter: Matter, counter: int | None, text: str) -> None:
@@ -683,10 +681,16 @@ class Terminal:
     # -- a transaction's course --------------------------------------------------------------
 
     def _begin(self, part: Transaction, now: float) -> None:
+        try:
+            values_of(self._message(part))
+        except ValueError as fault:
+            raise NotNow(f"this cannot be said: {fault}") from fault
         if self.image is not None and part.kind is Kind.TENDER:
             self._take_away()
         part = replace(part, times_said=1)
         self._set(part)
+        # Only where the storage was tampered with: an old outcome is not this sale's.
+        self._outcomes.pop(part.counter, None)
         self._save(counter=part.counter)
         self._say_stored(part, now)
 
@@ -734,6 +738,12 @@ class Terminal:
             ending = Ending.APPROVED
         else:
             ending = Ending.UNBOOKED
+            self._tell(
+                Matter.UNBOOKED,
+                part.counter,
+                f"{part.counter}: approved for {outcome.amount_minor}, it was {part.amount_minor}: "
+                "not booked",
+            )
         self._out.append(
             Closed(
                 part.counter,

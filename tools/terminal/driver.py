@@ -100,7 +100,7 @@ class EventLog:
                     if matches(self._events[at]):
                         self._marks[kind] = at + 1
                         return self._events[at]
-                broken = self._ended or any(event.kind == "failed" for event in self._events)
+                broken = self._ended or self._failed()
                 left_s = ends_at - boottime()
                 if broken or left_s <= 0 or not self._changed.wait(left_s):
                     raise NothingCame(self._nothing(kind, wanted, timeout_s))
@@ -110,6 +110,13 @@ class EventLog:
         with self._changed:
             for event in self._events:
                 self._marks[event.kind] = len(self._events)
+
+    def _failed(self) -> bool:
+        """Whether it has failed since its power came on."""
+        for event in reversed(self._events):
+            if event.kind == "failed" or (event.kind == "power" and event["on"]):
+                return event.kind == "failed"
+        return False
 
     def _nothing(self, kind: str, wanted: Mapping[str, Any], timeout_s: float) -> str:
         last = "\n".join(f"  {event.json()}" for event in self._events[-TOLD_LAST:])

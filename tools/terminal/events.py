@@ -32,7 +32,7 @@ from tools.terminal.link import Happened, Heard, NotHeard
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened. `kind` and the fields are those of the table in `README.md`."""
+    """One thing that happened. `kind` and the fields are those of the table in the README beside this file."""
 
     kind: str
     at_ms: float

@@ -18,7 +18,7 @@ from drivers.line.line import Line, LineUser, Trouble
 from drivers.line.loop import Loop, Timer
 from drivers.link.dialect import Dialect
 from tools.terminal import panel
-from tools.terminal.actions import ShowImage
+from tools.terminal.actions import Action, ShowImage
 from tools.terminal.core import Device, NotNow, Terminal
 from tools.terminal.events import Event, fields_of
 from tools.terminal.link import Happened, TerminalLink
@@ -57,6 +57,8 @@ class Host:
         self._line_open = False
         self._link: TerminalLink | None = None
         self._timer: Timer | None = None
+        # The first picture is to take no longer than the next ones.
+        panel.warm_up(device.panel)
 
     # -- power and cable ---------------------------------------------------------------------
 
@@ -111,60 +113,43 @@ class Host:
 
     def sale(self, amount_minor: int, **content: Any) -> int:
         """Begin a sale; its counter. `content` is that of `Terminal.sale`. Raises NotNow."""
-        now = self._loop.now()
-        link = self._powered()
-        self._follow(link.act(link.terminal.sale(amount_minor, now, **content)), now)
-        return link.terminal.kept.counter
+        self._person(lambda terminal, now: terminal.sale(amount_minor, now, **content))
+        return self.kept.counter
 
     def refund(self, original_counter: int, amount_minor: int, **content: Any) -> int:
         """Give back an amount of that sale; the refund's own counter. Raises NotNow."""
-        now = self._loop.now()
-        link = self._powered()
-        actions = link.terminal.refund(original_counter, amount_minor, now, **content)
-        self._follow(link.act(actions), now)
-        return link.terminal.kept.counter
+        self._person(
+            lambda terminal, now: terminal.refund(original_counter, amount_minor, now, **content)
+        )
+        return self.kept.counter
 
     def cancel(self) -> None:
         """End the open sale. Raises NotNow."""
-        now = self._loop.now()
-        link = self._powered()
-        self._follow(link.act(link.terminal.cancel(now)), now)
+        self._person(Terminal.cancel)
 
     def query(self, counter: int | None = None) -> None:
         """Ask what became of it, or of the last one. Raises NotNow."""
-        now = self._loop.now()
-        link = self._powered()
-        self._follow(link.act(link.terminal.query(now, counter)), now)
+        self._person(lambda terminal, now: terminal.query(now, counter))
 
     def decide(self, counter: int, mine: bool) -> None:
         """Say whether the sale that the bridge has is this one. Raises NotNow."""
-        now = self._loop.now()
-        link = self._powered()
-        self._follow(link.act(link.terminal.decide(counter, mine, now)), now)
+        self._person(lambda terminal, now: terminal.decide(counter, mine, now))
 
     def end(self, counter: int) -> None:
         """End what the bridge does not know. Raises NotNow."""
-        now = self._loop.now()
-        link = self._powered()
-        self._follow(link.act(link.terminal.end(counter, now)), now)
+        self._person(lambda terminal, now: terminal.end(counter, now))
 
     def pair(self) -> None:
         """Open pairing at the terminal's menu. Raises NotNow."""
-        now = self._loop.now()
-        link = self._powered()
-        self._follow(link.act(link.terminal.pair(now)), now)
+        self._person(Terminal.pair)
 
     def confirm(self, yes: bool) -> None:
         """Say whether the six digits are the bridge's. Raises NotNow."""
-        now = self._loop.now()
-        link = self._powered()
-        self._follow(link.act(link.terminal.confirm(yes, now)), now)
+        self._person(lambda terminal, now: terminal.confirm(yes, now))
 
     def forget_keys(self) -> None:
         """Remove the keys. Raises NotNow."""
-        now = self._loop.now()
-        link = self._powered()
-        self._follow(link.act(link.terminal.forget_keys(now)), now)
+        self._person(Terminal.forget_keys)
 
     @property
     def kept(self) -> Kept:
@@ -219,10 +204,17 @@ class Host:
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _powered(self) -> TerminalLink:
+    def _person(self, what: Callable[[Terminal, float], list[Action]]) -> None:
+        """A person does something at the terminal."""
         if self._link is None:
             raise NotNow("the power is off")
-        return self._link
+        now = self._loop.now()
+        try:
+            actions = what(self._link.terminal, now)
+        except OSError as error:
+            self.failed(error)
+            raise
+        self._follow(self._link.act(actions, now), now)
 
     def _unplugged(self, why: str) -> None:
         if not self._line_open:
@@ -230,7 +222,8 @@ class Host:
         self._line_open = False
         self._event("cable", plugged=False, why=why)
         if self._link is not None:
-            self._follow(self._link.unplugged(), self._loop.now())
+            now = self._loop.now()
+            self._follow(self._link.unplugged(now), now)
 
     def _woken(self) -> None:
         if self._link is not None:

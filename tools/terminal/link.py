@@ -21,6 +21,7 @@ from drivers.link.messages import (
     FromBridge,
     FromTerminal,
     Hello,
+    Message,
     Refused,
 )
 from drivers.link.sealed import TerminalSeal
@@ -71,20 +72,20 @@ class TerminalLink:
     def plugged(self, now: float) -> list[Happened]:
         """The line is there."""
         self.session.restart()
-        return self.act(self.terminal.plugged(now))
+        return self.act(self.terminal.plugged(now), now)
 
-    def unplugged(self) -> list[Happened]:
+    def unplugged(self, now: float) -> list[Happened]:
         """The line is gone, and with it what was on it."""
         self.session.line_lost()
-        return self.act(self.terminal.unplugged())
+        return self.act(self.terminal.unplugged(), now)
 
-    def act(self, actions: Iterable[Action]) -> list[Happened]:
+    def act(self, actions: Iterable[Action], now: float) -> list[Happened]:
         """Carry out what the terminal wants; for what a person has it do."""
         happened: list[Happened] = []
         for action in actions:
-            if isinstance(action, Send):
-                self._send(action.message)
             happened.append(action)
+            if isinstance(action, Send):
+                happened += self._send(action.message, now)
         return happened
 
     def receive(self, data: bytes, now: float) -> list[Happened]:
@@ -94,7 +95,7 @@ class TerminalLink:
     def wake(self, now: float) -> list[Happened]:
         """Time has passed."""
         happened = self._follow(self.session.wake(now), now)
-        return happened + self.act(self.terminal.wake(now))
+        return happened + self.act(self.terminal.wake(now), now)
 
     def next_wake(self) -> float | None:
         """When `wake` is due; None: not before bytes come."""
@@ -119,19 +120,22 @@ class TerminalLink:
                     message = cast(FromBridge, event.message)
                     happened.append(Heard(message))
                     refused = self._refused(message) if isinstance(message, Refused) else None
-                    happened += self.act(self.terminal.handle(message, now, refused))
+                    happened += self.act(self.terminal.handle(message, now, refused), now)
                 case NotAuthenticated():
-                    happened += self.act(self.terminal.not_authentic(now))
+                    happened += self.act(self.terminal.not_authentic(now), now)
                 case Delivered():
                     self.terminal.delivered(event.message)
                 case GivenUp():
-                    happened.append(NotHeard(cast(FromTerminal, event.message)))
-                    happened += self.act(self.terminal.given_up(event.message, now))
+                    happened += self._given_up(event.message, now)
                 case _:
                     pass
         return happened
 
-    def _send(self, message: FromTerminal) -> None:
+    def _given_up(self, message: Message, now: float) -> list[Happened]:
+        actions = self.terminal.given_up(message, now)
+        return [NotHeard(cast(FromTerminal, message)), *self.act(actions, now)]
+
+    def _send(self, message: FromTerminal, now: float) -> list[Happened]:
         if isinstance(message, Hello):
             self._said.clear()
             self._number = 0
@@ -139,10 +143,12 @@ class TerminalLink:
                 self._seal.keys = self.terminal.kept.keys
         self._number = SEQUENCE_MIN if self._number == SEQUENCE_MAX else self._number + 1
         self._said[self._number] = message
-        if self.session.send(message) is not None:
-            # A message that waited fell out, and those after it move up: who is who is not known
-            # before the next HELLO.
-            self._said.clear()
+        fell_out = self.session.send(message)
+        if fell_out is None:
+            return []
+        # Those after it move up: which message has which number is not known before the next HELLO.
+        self._said.clear()
+        return self._given_up(fell_out, now)
 
     def _refused(self, message: Refused) -> FromTerminal | None:
         type_code, number = message.refused

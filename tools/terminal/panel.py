@@ -43,6 +43,11 @@ def read(panel_pixels: Image.Image) -> str | None:
     return payload_text(next(iter(found))) if len(found) == 1 else None
 
 
+def warm_up(panel: Panel) -> None:
+    """Read an empty panel, so that the first sale finds the decoder loaded."""
+    read(Image.new("L", (panel.width, panel.height), "white"))
+
+
 def console(panel_pixels: Image.Image) -> list[str]:
     """The panel cut to what is on it, as lines: a character is one dot wide, two high."""
     rows = _dots(panel_pixels)

@@ -130,7 +130,7 @@ def outcome(message: Tender) -> Outcome:
 
 def test_a_sale(dialect: Dialect) -> None:
     cable = Cable(dialect, DEVICE).plug()
-    cable.happens(cable.terminal.act(cable.terminal.terminal.sale(1250, cable.now)))
+    cable.happens(cable.terminal.act(cable.terminal.terminal.sale(1250, cable.now), cable.now))
     tender = cable.messages()[-1]
     assert isinstance(tender, Tender)
     cable.say(accepted(tender))
@@ -143,8 +143,8 @@ def test_a_sale(dialect: Dialect) -> None:
 def test_a_refused_without_a_counter_is_known_by_the_number_of_its_message() -> None:
     cable = Cable(DIALECTS["native"], DEVICE).plug()
     terminal = cable.terminal.terminal
-    cable.happens(cable.terminal.act(terminal.refund(7, 100, cable.now)))
-    cable.happens(cable.terminal.act(terminal.refund(8, 200, cable.now)))
+    cable.happens(cable.terminal.act(terminal.refund(7, 100, cable.now), cable.now))
+    cable.happens(cable.terminal.act(terminal.refund(8, 200, cable.now), cable.now))
     second = cable.heard[-1]
     refused = bytes((second.message.type_code, second.sequence))
     cable.say(Refused(Reason.NOT_REFUNDABLE, refused, "no", ME))
@@ -158,12 +158,26 @@ def test_a_refused_without_a_counter_is_known_by_the_number_of_its_message() -> 
 def test_a_message_that_nobody_acknowledges_is_followed_by_hello() -> None:
     cable = Cable(DIALECTS["native"], DEVICE).plug()
     cable.cut = True
-    cable.happens(cable.terminal.act(cable.terminal.terminal.sale(1250, cable.now))).after(6)
+    cable.happens(
+        cable.terminal.act(cable.terminal.terminal.sale(1250, cable.now), cable.now)
+    ).after(6)
     assert [type(one.message) for one in cable.of(NotHeard)] == [Tender]
     assert isinstance(cable.of(Send)[-1].message, Hello)
     cable.cut = False
     cable.after(5)
     assert isinstance(cable.messages()[-1], Tender)
+
+
+def test_more_than_can_wait_to_be_said_ends_in_a_hello_and_not_in_silence() -> None:
+    cable = Cable(DIALECTS["native"], DEVICE).plug()
+    terminal = cable.terminal.terminal
+    for counter in range(1, 70):
+        told = Outcome(ME, counter, "05", 1, "", 261123, 81512)
+        cable.happened += cable.terminal.act(terminal.handle(told, cable.now), cable.now)
+    assert terminal.state is State.GREETING
+    cable.settle().after(10)
+    assert terminal.state is State.READY
+    assert len([one for one in cable.messages() if isinstance(one, Stored)]) > 60
 
 
 # The authenticated link
@@ -189,7 +203,7 @@ def test_a_keyed_terminal_says_ping_after_every_welcome_and_all_is_coded(dialect
     cable = keyed(dialect).plug()
     assert cable.messages()[1:] == [Ping()]
     assert cable.heard[1].key_id == KEYS.identifier
-    cable.happens(cable.terminal.act(cable.terminal.terminal.sale(1250, cable.now)))
+    cable.happens(cable.terminal.act(cable.terminal.terminal.sale(1250, cable.now), cable.now))
     assert cable.heard[-1].key_id == KEYS.identifier
     cable.say(accepted(cable.messages()[-1]))  # type: ignore[arg-type]
     cable.settle()
@@ -225,7 +239,7 @@ def test_who_only_asks_gets_one_hello_in_five_seconds() -> None:
 
 def test_what_is_not_coded_is_not_taken_and_asked_about(dialect: Dialect) -> None:
     cable = keyed(dialect).plug()
-    cable.happens(cable.terminal.act(cable.terminal.terminal.sale(1250, cable.now)))
+    cable.happens(cable.terminal.act(cable.terminal.terminal.sale(1250, cable.now), cable.now))
     tender = cable.messages()[-1]
     assert isinstance(tender, Tender)
     stranger = Session(dialect, first_sequence=9)
@@ -284,12 +298,12 @@ def test_pairing_by_six_digits(dialect: Dialect) -> None:
     terminal = cable.terminal.terminal
     closed = Pairing(cable)
     assert closed.digits == [], "the terminal's own menu is not open"
-    cable.happens(cable.terminal.act(terminal.pair(cable.now)))
+    cable.happens(cable.terminal.act(terminal.pair(cable.now), cable.now))
     bridge = Pairing(cable)
     assert cable.of(ShowDigits) == [ShowDigits(bridge.digits[0])]
     bridge.do(bridge.pairing.person_says(True))
     cable.answers[Hello] = lambda _: cable.say(WELCOME)
-    cable.happens(cable.terminal.act(terminal.confirm(True, cable.now)))
+    cable.happens(cable.terminal.act(terminal.confirm(True, cable.now), cable.now))
     assert [one.why.value for one in cable.of(PairingEnded)] == ["paired"]
     assert [cable.storage.kept.keys] == cable.bridge_keys
     assert cable.heard[-1].message == Ping()
@@ -311,29 +325,29 @@ def test_pairing_that_does_not_come_about_leaves_no_keys(spoil: str, why: str) -
     cable.answers = {Hello: lambda _: cable.say(Welcome(1, bytes(8), 0, 261123, 81500))}
     cable.plug()
     terminal = cable.terminal.terminal
-    cable.happens(cable.terminal.act(terminal.pair(cable.now)))
+    cable.happens(cable.terminal.act(terminal.pair(cable.now), cable.now))
     with pytest.raises(NotNow, match="already"):
         terminal.pair(cable.now)
     bridge = Pairing(cable)
     match spoil:
         case "terminal says no":
-            cable.happens(cable.terminal.act(terminal.confirm(False, cable.now)))
+            cable.happens(cable.terminal.act(terminal.confirm(False, cable.now), cable.now))
         case "bridge says no":
             bridge.do(bridge.pairing.person_says(False))
         case "nobody says anything":
             cable.after(121)
         case "somebody is between":
-            cable.happens(cable.terminal.act(terminal.confirm(True, cable.now)))
+            cable.happens(cable.terminal.act(terminal.confirm(True, cable.now), cable.now))
             cable.say(PairDone(bytes(8)))
             cable.settle()
     assert [one.why.value for one in cable.of(PairingEnded)] == [why]
     assert cable.storage.kept.keys is None
-    cable.happens(cable.terminal.act(terminal.pair(cable.now)))
+    cable.happens(cable.terminal.act(terminal.pair(cable.now), cable.now))
 
 
 def test_keys_are_removed_at_the_terminals_own_menu() -> None:
     cable = keyed(DIALECTS["native"]).plug()
-    cable.happens(cable.terminal.act(cable.terminal.terminal.forget_keys(cable.now)))
+    cable.happens(cable.terminal.act(cable.terminal.terminal.forget_keys(cable.now), cable.now))
     assert cable.storage.kept.keys is None
     assert cable.messages()[-1].key_id is None  # type: ignore[union-attr]
     assert cable.terminal.terminal.state is State.UNPAIRED, "a bridge with keys asks for them"

@@ -14,7 +14,7 @@ from drivers.display.geometry import Panel
 from drivers.link.messages import Stored, Tender
 from tools.terminal.core import Device, NotNow
 from tools.terminal.driver import NothingCame, TerminalOnPty, TerminalProcess
-from tools.terminal.storage import InMemory
+from tools.terminal.storage import InMemory, Kept
 
 ROOT = Path(__file__).parents[3]
 
@@ -100,6 +100,28 @@ def test_the_power_goes_and_comes(port: Path) -> None:
         assert terminal.wait_for("closed", counter=counter)["ending"] == "approved"
 
 
+def test_storage_that_cannot_be_written_is_a_power_cut(port: Path) -> None:
+    storage = InMemory()
+    save = storage.save
+    with TerminalOnPty(port, device(), storage=storage) as terminal, BridgeEnd(port) as bridge:
+        terminal.wait_for("ready")
+        counter = terminal.sale(1250)
+        terminal.wait_for("image")
+
+        def full(_: Kept) -> None:
+            raise OSError(28, "No space left on device")
+
+        storage.save = full  # type: ignore[method-assign]
+        bridge.approve()
+        assert "space" in terminal.wait_for("failed")["why"]
+        assert terminal.status()["power"] is False
+        storage.save = save  # type: ignore[method-assign]
+        terminal.power_on()
+        terminal.wait_for("image")
+        bridge.approve()
+        assert terminal.wait_for("closed", counter=counter)["ending"] == "approved"
+
+
 def test_a_wait_that_fails_says_what_came(port: Path) -> None:
     with TerminalOnPty(port, device()) as terminal:
         terminal.wait_for("cable")
@@ -159,6 +181,7 @@ def test_a_script_and_its_exit_status(port: Path, tmp_path: Path) -> None:
         ["--dialect", "klingon"],
         ["--panel", "240"],
         ["--formats", "zz"],
+        ["--script", "/nonexistent/script"],
         ["--storage", str(Path(__file__))],
     ],
 )

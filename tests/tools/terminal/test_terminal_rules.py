@@ -352,6 +352,14 @@ def test_a_sale_that_cannot_be_stored_is_not_said() -> None:
         bench.terminal.sale(1250, bench.now)
 
 
+def test_what_the_link_cannot_say_is_not_begun() -> None:
+    bench = Bench().ready()
+    for wrong in ({"reference": "x" * 65}, {"currency": 10_000}, {"operator": "\x07"}):
+        with pytest.raises(NotNow, match="cannot be said"):
+            bench.terminal.sale(1250, bench.now, **wrong)  # type: ignore[arg-type]
+    assert bench.storage.kept.counter == 0
+
+
 def test_counters_rise_above_the_one_in_welcome() -> None:
     bench = Bench(Kept(counter=3, journal_id=JOURNAL)).ready(counter=41)
     bench.does(bench.terminal.sale(100, bench.now))
@@ -649,6 +657,7 @@ def test_an_outcome_ends_the_sale(
     assert bench.said() == [Stored(ME, 1, code)]
     assert bench.closed().ending is ending
     assert bench.closed().response_code == code
+    assert bench.told() == ([Matter.UNBOOKED] if ending is Ending.UNBOOKED else [])
     assert bench.storage.kept.open == ()
     assert bench.storage.kept.outcomes[-1].response_code == code
 
