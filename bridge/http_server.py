@@ -310,9 +310,9 @@ class HttpServer:
         self._thread.start()
 
     def _run(self, broke: Callable[[BaseException], None]) -> None:
-        while self._map and not self._stopping:
+        while not self._stopping:
             try:
-                wasyncore.loop(timeout=self._limits.tick_s, use_poll=True, map=self._map)
+                wasyncore.loop(self._limits.tick_s, use_poll=True, map=self._map, count=1)
             except Exception as error:  # noqa: BLE001 (the listener outlives whatever a peer does)
                 broke(error)
                 time.sleep(BROKEN_PAUSE_S)
@@ -329,6 +329,12 @@ class HttpServer:
         while server.busy and time.monotonic() < deadline:
             time.sleep(STOP_POLL_S)
         self._stopping = True
-        server.trigger.pull_trigger(lambda: wasyncore.close_all(self._map, ignore_all=True))
+        server.pull_trigger()
         thread.join(2.0)
         self._dispatcher.shutdown(cancel_pending=True, timeout=0.5)
+        for channel in list(server.active_channels.values()):
+            channel._end()
+        # A thread that is still answering would write to the trigger, whoever has its descriptor
+        # then.
+        if not self._dispatcher.threads and not thread.is_alive():
+            server.trigger.close()
