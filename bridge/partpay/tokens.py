@@ -41,6 +41,8 @@ from bridge.partpay.transport import (
 )
 from bridge.secrets_files import SecretError
 
+__all__ = ["MerchantAccess", "Tokens", "without_secret"]
+
 FETCH_S: Final = 15.0  # for one fetch, whoever waits for it and how long
 RENEW_BEFORE_S: Final = 300.0  # … or a tenth of the token's life, where that is less
 RENEW_AGAIN_S: Final = 30.0  # after a renewal ahead of time that failed

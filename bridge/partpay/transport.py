@@ -16,6 +16,7 @@ Clocks here are `time.monotonic`, raw: sockets' timeouts run on it, whatever a t
 from __future__ import annotations
 
 import contextlib
+import http.client
 import ipaddress
 import socket
 import ssl
@@ -24,7 +25,6 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, Final
 
@@ -177,9 +177,18 @@ def _is_loopback(address: Any) -> bool:
     return ipaddress.ip_address(str(address[4][0]).partition("%")[0]).is_loopback
 
 
+class _Response(http.client.HTTPResponse):
+    """An answer without cookies: none is kept, so none is parsed, by code with warts of its own."""
+
+    def begin(self) -> None:
+        super().begin()
+        del self.headers["Set-Cookie"]
+
+
 class _Connection(HTTPConnection):
     """A connection that keeps the rules on this module's first page."""
 
+    response_class = _Response
     loopback_only = True
     _idle_since: float = 0.0
 
@@ -284,7 +293,6 @@ class Direct(requests.Session):
 def set_up(session: requests.Session, context: ssl.SSLContext) -> None:
     """Give a session this module's connections, and nothing from the environment."""
     session.trust_env = False
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     adapter = _Adapter(context)
     session.mount("https://", adapter)
     session.mount("http://", adapter)

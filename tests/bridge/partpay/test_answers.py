@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.partpay.answers import (
@@ -387,6 +387,7 @@ answers = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(answers)
 def test_any_answer_becomes_one_of_its_values(got: HttpAnswer) -> None:
     assert isinstance(create(got), get_args(CreateAnswer))
@@ -396,6 +397,7 @@ def test_any_answer_becomes_one_of_its_values(got: HttpAnswer) -> None:
     assert isinstance(read_picture(got), bytes | NoAnswer)
 
 
+@settings(deadline=None)
 @given(answers)
 def test_an_order_is_taken_up_only_by_a_sane_id(got: HttpAnswer) -> None:
     made = create(got)

@@ -188,7 +188,7 @@ def test_no_mutation_is_accepted() -> None:
             assert isinstance(check(bytes(raw), KEYS), BadCallback), bytes(raw)
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(st.binary(max_size=400), st.booleans())
 def test_nothing_raises_and_only_what_is_signed_is_signed(raw: bytes, sign: bool) -> None:
     assert isinstance(check(signed(raw) if sign else raw, KEYS), BadCallback)

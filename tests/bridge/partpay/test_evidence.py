@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.partpay.answers import NoAnswer, Told
@@ -45,6 +45,7 @@ def test_other_words_prove_nothing(status: str | None) -> None:
     assert isinstance(of_status(status), Nothing)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=12))
 def test_nothing_but_the_words_is_paid(status: str) -> None:
     assert (of_status(status) == Paid()) == (

@@ -3,7 +3,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.partpay.fields import (
@@ -31,6 +31,7 @@ def told_amount(spelling: str) -> int | None:
     return amount_of(fields["amount"])
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10**12 - 1))
 def test_an_amount_survives_json_both_ways(amount_minor: int) -> None:
     spelling = amount_text(amount_minor)
@@ -114,6 +115,7 @@ def test_a_byte_order_mark_is_no_harm() -> None:
     assert json_object(b'\xef\xbb\xbf{"a": "b"}') == {"a": "b"}
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_body_raises(body: bytes) -> None:
     json_object(body)
@@ -192,6 +194,7 @@ def test_without_a_date_there_is_no_life(date: str | None) -> None:
     assert life_s("2024-01-01T00:05:00Z", date) is None
 
 
+@settings(deadline=None)
 @given(st.text(max_size=45), st.text(max_size=45))
 def test_no_time_raises(expiry: str, date: str) -> None:
     life_s(expiry, date)
@@ -263,6 +266,7 @@ def test_a_reason_has_its_limits() -> None:
     assert all(len(name) <= 64 for name in properties)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), st.integers(1, 20))
 def test_a_plain_line_is_one(text: str, max_chars: int) -> None:
     line = plain_line(text, max_chars)

@@ -26,7 +26,7 @@ from bridge.partpay.api import Api
 from bridge.partpay.orders import Orders
 from bridge.partpay.tokens import Tokens
 
-LONG_S, SHORT_S = 30.0, 0.3
+LONG_S, SHORT_S = 30.0, 0.5
 UUID = "123e4567-e89b-12d3-a456-426655440000"
 JPEG = b"\xff\xd8\xff\xe0 not really"
 MERCHANT = MerchantAccess("m-1", "client-1", lambda: "secret")
