@@ -436,7 +436,7 @@ def _say_outcome(page: Page, t: Tender, c: Circumstances) -> None:
             local_date=t.outcome.local_date,
             local_time=t.outcome.local_time,
             order_number=t.outcome.order_number and fit_text(t.outcome.order_number, 32),
-            order_id=t.outcome.order_id,
+            order_id=t.outcome.order_id and fit_text(t.outcome.order_id, 36),
         )
     )
     if not t.stored:

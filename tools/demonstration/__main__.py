@@ -201,9 +201,7 @@ def _summary(shop: Shop, took: list[dict[str, float]]) -> None:
     print(
         f"    image             {image:.1f} ms after TENDER at the median, less PartPay's own time"
     )
-    print(
-        f"    outcome           {max(outcomes):.1f} ms after the customer's tap (PartPay's callback and status call in it), at the most"
-    )
+    print(f"    outcome           {max(outcomes):.1f} ms after the customer's tap, at the most")
     print(f"    daemon's memory   {shop.daemon.memory_mib:.1f} MiB")
 
 
