@@ -59,6 +59,8 @@ class FarEnd:
 
     def plug(self) -> None:
         self.fd, near = os.openpty()
+        # What is readable may be flushed by the near side's opening before it is read.
+        os.set_blocking(self.fd, False)
         self.link.unlink(missing_ok=True)
         self.link.symlink_to(os.ttyname(near))
         os.close(near)
@@ -75,7 +77,7 @@ class FarEnd:
             try:
                 data = os.read(self.fd, 65_536)
             except OSError:
-                data = b""  # nobody has the near side open just now
+                data = b""  # flushed, or nobody has the near side open just now
             for event in self.session.receive(data, now):
                 if isinstance(event, Received):
                     self.heard.append(event.message)
