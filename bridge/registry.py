@@ -288,7 +288,10 @@ class Registry:
         self._db.close()
 
     def on_change(self, listener: Callable[[Snapshot], None]) -> None:
-        """Calls `listener` with the new snapshot after each change, in the thread that made it."""
+        """Calls `listener` with the new snapshot after each change, one change after the other.
+
+        In the thread that made the change; the listener must not ask the registry anything.
+        """
         self._listeners.append(listener)
 
     def history(self, kind: str, subject: str) -> tuple[Change, ...]:
@@ -437,8 +440,8 @@ class Registry:
                 self._draft = _Draft.of(self.snapshot)
                 raise
             self.snapshot = self._draft.snapshot()
-        for listener in self._listeners:
-            listener(self.snapshot)
+            for listener in self._listeners:
+                listener(self.snapshot)
 
     def _read(self) -> "_Draft":
         draft = _Draft({}, {})
