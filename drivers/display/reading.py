@@ -5,9 +5,10 @@ Rules of this module:
   value that says why; nothing is raised.
 - What a code says is text. Its bytes are UTF-8 in practice, and then stand for themselves. A code
   that declares another character set is taken at its text. Bytes that are neither are kept
-  without loss as PEP 383 does it: each byte that is no UTF-8 stands as a lone surrogate
-  U+DC80..U+DCFF. `payload_bytes` gives back exactly the bytes that were in the code; whoever
-  stores a payload stores those, since a lone surrogate is not storable text.
+  without loss: a byte that is no UTF-8 stands as one of U+EF80..U+EFFF, which are for private use
+  (and where a code holds one of those itself, as its three bytes). `payload_bytes` gives back
+  exactly the bytes that were in the code. Not PEP 383's lone surrogates: they can be neither
+  printed nor stored, and a payload is both.
 - Two codes that differ in one picture are no code: nobody can say which one is to be paid.
 - Half size first: a JPEG decodes at half size at a quarter of the cost, and nearly always reads.
 """
@@ -29,6 +30,10 @@ PICTURE_MAX_PIXELS = 16_000_000
 HALF_SIZE_FROM_PX = 240
 """Below this a module may have under 3 pixels once halved."""
 
+_TO_SURROGATES = {0xEF00 + byte: 0xDC00 + byte for byte in range(0x80, 0x100)}
+_FROM_SURROGATES = {surrogate: raw for raw, surrogate in _TO_SURROGATES.items()}
+_RAW_BYTES = frozenset(map(chr, _TO_SURROGATES))
+
 _QR_ONLY = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
 _PLAIN = "]Q1"
 """Symbology identifier of ISO/IEC 15424; 3 to 6 are codes with FNC1, which ours would lack."""
@@ -45,13 +50,20 @@ class Unreadable:
 
 
 def payload_bytes(payload: str) -> bytes:
-    """The bytes in the code that says `payload`: UTF-8, and PEP 383's surrogates as their bytes."""
-    return payload.encode("utf-8", "surrogateescape")
+    """The bytes in the code that says `payload`; the reverse of `payload_text`.
+
+    Raises UnicodeEncodeError for half a character (a lone surrogate), which no payload holds.
+    """
+    return payload.translate(_TO_SURROGATES).encode("utf-8", "surrogateescape")
 
 
 def payload_text(data: bytes) -> str:
-    """The payload for bytes in a code; the reverse of `payload_bytes`."""
-    return data.decode("utf-8", "surrogateescape")
+    """The payload for any bytes in a code: text that can be stored and printed, without loss."""
+    text = data.decode("utf-8", "surrogateescape")
+    for letter in sorted(_RAW_BYTES.intersection(text)):
+        in_bytes = "".join(chr(0xDC00 + byte) for byte in letter.encode())
+        text = text.replace(letter, in_bytes)
+    return text.translate(_FROM_SURROGATES)
 
 
 def read_code(picture: bytes) -> str | Unreadable:
@@ -128,7 +140,7 @@ def _said(code: zxingcpp.Barcode, image: Image.Image) -> str | Unreadable:
     if not code.bytes:
         return Unreadable("the code in the picture is empty")
     if not code.bytes.isascii() and _declares_character_set(code, image):
-        return str(code.text)
+        return payload_text(code.text.encode())
     return payload_text(code.bytes)
 
 

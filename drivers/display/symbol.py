@@ -77,7 +77,10 @@ class NoSymbol:
 
 def modules_for(payload: str) -> Modules | NoSymbol:
     """The smallest symbol that says `payload`, in the highest level its version holds."""
-    data = payload_bytes(payload)
+    try:
+        data = payload_bytes(payload)
+    except UnicodeEncodeError:
+        return NoSymbol("it holds half a character, which no code can say")
     if not data:
         return NoSymbol("there is nothing to say")
     if len(data) > PAYLOAD_MAX_BYTES:

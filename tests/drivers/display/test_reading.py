@@ -90,7 +90,7 @@ def test_two_codes_that_differ_are_none():
         ("Café", {"eci": "UTF-8"}, "Café"),
         ("Café", {"eci": "ISO8859_1"}, "Café"),
         ("日本", {"eci": "Shift_JIS"}, "日本"),
-        (b"Caf\xe9", {}, "Caf\udce9"),
+        (b"Caf\xe9", {}, "Caf\uefe9"),
         (bytes(range(256)), {}, payload_text(bytes(range(256)))),
     ],
 )
@@ -98,9 +98,16 @@ def test_text_beyond_ascii(content, options, said):
     assert read_code(file(code(content, scale=4, **options), "PNG")) == said
 
 
-@given(st.binary())
+@given(st.one_of(st.binary(), st.text("\uef80\uefff\uee00é", max_size=5).map(str.encode)))
 def test_bytes_that_are_no_text_are_kept(data):
-    assert payload_bytes(payload_text(data)) == data
+    payload = payload_text(data)
+    assert payload_bytes(payload) == data
+    payload.encode()  # it can be stored and printed
+
+
+@given(st.text().filter(lambda text: not set(text) & set(map(chr, range(0xEF80, 0xF000)))))
+def test_text_stands_for_itself(text):
+    assert payload_text(text.encode()) == text
 
 
 def test_a_code_with_fnc1_cannot_be_drawn_again():

@@ -70,6 +70,7 @@ def test_what_no_writer_can_say(mocker):
     assert modules_for("") == NoSymbol("there is nothing to say")
     assert "more than a QR code holds" in modules_for("1" * 7090).why  # type: ignore[union-attr]
     assert isinstance(modules_for("x" * 2954), NoSymbol)
+    assert "half a character" in modules_for("\ud800").why  # type: ignore[union-attr]
     mocker.patch.object(symbol, "_WRITERS", (lambda data: None,))
     assert isinstance(modules_for("x"), NoSymbol)
 
