@@ -149,7 +149,7 @@ def _sell(shop: Shop, sale: Sale) -> dict[str, float]:
     if outcome["response_code"] != sale.code:
         raise WentWrong(f"the terminal was told {outcome['response_code']}, not {sale.code}")
     print(
-        f"    the terminal is told  {outcome['response_code']}  {outcome['text']!r}, and books it as {closed['ending']}"
+        f"    the terminal is told  {outcome['response_code']} {outcome['text']!r}: {closed['ending']}"
     )
     steps = {
         "TENDER to ACCEPTED": accepted.at_ms - asked.at_ms,
@@ -211,7 +211,8 @@ def _interactive(shop: Shop, folder: Path) -> int:
         "Commands here: sale AMOUNT [REFERENCE], cancel, query, refund COUNTER AMOUNT, unplug, plug,"
     )
     print(
-        f"power off, power on, quit.  `partpay-bridge --config {folder / 'bridge' / 'bridge.toml'} status` works too.\n"
+        "power off, power on, quit.  In another shell:\n"
+        f"  .venv/bin/partpay-bridge --config {folder / 'bridge' / 'bridge.toml'} status\n"
     )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     shown = len(shop.terminal.events)

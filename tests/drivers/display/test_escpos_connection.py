@@ -10,13 +10,13 @@ import tty
 
 import pytest
 import zxingcpp
-from escpos_interpreter import Interpreter
-from usb_printer import UsbPrinter
 
 from drivers.display import escpos_connection
 from drivers.display.beside import NotShown, Shown, display_named
 from drivers.display.escpos import EscposDisplay, code_job
 from drivers.display.escpos_connection import UsbConnection
+from tests.drivers.display.escpos_interpreter import Interpreter
+from tests.drivers.display.usb_printer import UsbPrinter
 
 PAYLOAD = "https://pay.partpay.co.nz/o/3f1c2a9e-7d54-4b8e-9a6f-0c1d2e3f4a5b?n=181211-303902"
 LINES = ("PartPay  NZ$ 25.00", "Order 181211-303902")

@@ -2,12 +2,12 @@ import json
 from functools import cache
 from pathlib import Path
 
-import plain_devices
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.display.packbits import BadPacking, pack, unpack
+from tests.drivers.display import plain_devices
 
 VECTORS = json.loads(
     (Path(__file__).parents[2] / "vectors" / "terminal-link.json").read_text(encoding="utf-8")

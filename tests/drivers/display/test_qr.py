@@ -5,7 +5,6 @@ import random
 import string
 
 import pytest
-import second_reader
 import zxingcpp
 from PIL import Image, ImageChops
 
@@ -20,6 +19,7 @@ from drivers.display.qr import (
     warm_up,
 )
 from drivers.display.raster import SHOWN_MAX_PIXELS, image_formats
+from tests.drivers.display import second_reader
 
 PANELS = [Panel(128, 64), Panel(160, 160), Panel(240, 320), Panel(320, 240), Panel(480, 272)]
 ALL = bytes(sorted(image_formats().by_code))

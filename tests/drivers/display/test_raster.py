@@ -2,7 +2,6 @@ import io
 from functools import cache
 from importlib.metadata import EntryPoint
 
-import plain_devices
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +21,7 @@ from drivers.display.raster import (
     show,
 )
 from drivers.display.symbol import Modules, modules_for
+from tests.drivers.display import plain_devices
 
 PAYLOAD = "https://pay.partpay.co.nz/o/3f1c2a9e-7d54-4b8e-9a6f-0c1d2e3f4a5b?n=181211-303902"
 PANELS = [Panel(128, 64), Panel(160, 160), Panel(240, 320), Panel(320, 240), Panel(480, 272)]

@@ -6,7 +6,6 @@ import hashlib
 import hmac
 
 import pytest
-from link_examples import AUTHENTICATED, LINK, TYPE_BY_NAME
 
 from drivers.link.authentication import (
     CodedSession,
@@ -30,6 +29,7 @@ from drivers.link.messages import (
     Role,
     Welcome,
 )
+from tests.drivers.link.link_examples import AUTHENTICATED, LINK, TYPE_BY_NAME
 
 KEYS = Keys(
     bytes.fromhex(AUTHENTICATED["key_to_bridge"]), bytes.fromhex(AUTHENTICATED["key_to_terminal"])

@@ -9,7 +9,6 @@ from itertools import islice
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from virtual_line import End, VirtualLine
 
 from drivers.link.dialect import DIALECTS, Dialect
 from drivers.link.image_transfer import For, ImageTransfer, Result, image_ids
@@ -23,6 +22,7 @@ from drivers.link.messages import (
     Outcome,
 )
 from drivers.link.session import Delivered, GivenUp, Received, Session, SessionEvent
+from tests.drivers.link.virtual_line import End, VirtualLine
 
 SHOWN, BAD_CHECK, OUT_OF_MEMORY, UNKNOWN_FORMAT = range(4)
 NATIVE = DIALECTS["native"]

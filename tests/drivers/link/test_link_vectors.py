@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from link_examples import LINK, VECTORS, message_of
 
 from drivers.link.dialect import DIALECTS, Dialect
 from drivers.link.framing import BODY_MAX_BYTES, Frame, FrameEvent
 from drivers.link.framing.crc16 import crc16
 from drivers.link.messages import NotUnderstood
+from tests.drivers.link.link_examples import LINK, VECTORS, message_of
 
 by_dialect = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
 NAMES = list(DIALECTS)

@@ -7,7 +7,6 @@ from dataclasses import MISSING, fields
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from link_examples import ENVELOPE
 
 from drivers.link.messages import (
     BY_TYPE,
@@ -26,6 +25,7 @@ from drivers.link.messages import (
     fit_text,
     values_of,
 )
+from tests.drivers.link.link_examples import ENVELOPE
 
 TABLE = """
 9F02 n 6 6|5F2A n 2 2|9F41 n 4 4|9F1C an 8 8|9F1E an 8 8|9F16 ans 0 36|8A an 2 2|9A n 3 3|9F21 n 3 3

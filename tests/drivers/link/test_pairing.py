@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from link_examples import AUTHENTICATED
 
 from drivers.link.authentication import Keys
 from drivers.link.messages import (
@@ -43,6 +42,7 @@ from drivers.link.pairing import (
     keys_of,
     six_digits,
 )
+from tests.drivers.link.link_examples import AUTHENTICATED
 
 TERMINAL_ID = AUTHENTICATED["terminal_id"]
 

@@ -10,8 +10,6 @@ from itertools import count
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from link_examples import AUTHENTICATED
-from virtual_line import End, VirtualLine
 
 from drivers.link.authentication import CodedSession, Keys
 from drivers.link.dialect import DIALECTS, Dialect
@@ -43,6 +41,8 @@ from drivers.link.session import (
     Replayed,
     Session,
 )
+from tests.drivers.link.link_examples import AUTHENTICATED
+from tests.drivers.link.virtual_line import End, VirtualLine
 
 KEYS = Keys(
     to_bridge=bytes.fromhex(AUTHENTICATED["key_to_bridge"]),

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from link_examples import LINK
-from virtual_line import End, Harm, VirtualLine, line_between
 
 from drivers.link.dialect import DIALECTS, Dialect
 from drivers.link.framing import Bad, Frame, FrameEvent
@@ -41,6 +39,8 @@ from drivers.link.session import (
     Received,
     Session,
 )
+from tests.drivers.link.link_examples import LINK
+from tests.drivers.link.virtual_line import End, Harm, VirtualLine, line_between
 
 ACK, NAK = b"\x06", b"\x15"
 TICK = 1e-6

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from link_examples import AUTHENTICATED, LINK, messages, sequences
 
 from drivers.link.dialect import DIALECTS
 from drivers.link.framing import Ack, Bad, Frame, FrameEvent, Nak
@@ -21,6 +20,7 @@ from drivers.link.trace import (
     parse,
     parse_all,
 )
+from tests.drivers.link.link_examples import AUTHENTICATED, LINK, messages, sequences
 
 NATIVE = DIALECTS["native"].encoding
 CLASSIC = DIALECTS["classic"].encoding

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from bridge_end import PAYLOAD, BridgeEnd
 
 from drivers.display.geometry import Panel
 from drivers.link.messages import Stored, Tender
+from tests.tools.terminal.bridge_end import PAYLOAD, BridgeEnd
 from tools.terminal.core import Device, NotNow
 from tools.terminal.driver import NothingCame, TerminalOnPty, TerminalProcess
 from tools.terminal.storage import InMemory, Kept

@@ -7,7 +7,6 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from link_examples import LINK, messages, sequences
 
 from drivers.link.dialect import DIALECTS, ENCODINGS
 from drivers.link.encoding import CODE_BYTES, COUNTER_MAX, Encoding
@@ -19,6 +18,7 @@ from drivers.link.messages import (
     Ping,
     Query,
 )
+from tests.drivers.link.link_examples import LINK, messages, sequences
 
 by_encoding = pytest.mark.parametrize("encoding", ENCODINGS.values(), ids=ENCODINGS)
 PRINTABLE = {*range(0x20, 0x7F), *range(0x80, 0x100), 0x1C}
