@@ -134,51 +134,8 @@ class Carrier:
         merchant = self._access(t.merchant)
         if merchant is None:
             return _no_evidence(t, a, wanted.ask, f"merchant {t.merchant} is not in the registry")
-        value = self._call(t, a, wanted, merchant)
+        value = call(self._orders(), merchant, t, a, wanted)
         return PartPayAnswered(t.pairing, t.counter, a.number, wanted.ask, value)
-
-    def _call(self, t: Tender, a: Attempt, wanted: Wanted, merchant: "MerchantAccess") -> object:
-        orders, limit_s, terminal_id = self._orders(), wanted.limit_s, t.terminal_id
-        operator = t.operator or t.terminal_id
-        match wanted.ask:
-            case Ask.CREATE:
-                return orders.create(
-                    merchant,
-                    terminal_id=terminal_id,
-                    amount_minor=t.amount_minor,
-                    merchant_reference=a.merchant_reference,
-                    gateway_reference=a.gateway_reference,
-                    deadline_s=limit_s,
-                    with_key=not without_key(a),
-                )
-            case Ask.ORDER | Ask.STATUS:
-                ask = orders.order if wanted.ask is Ask.ORDER else orders.status
-                return ask(
-                    merchant, terminal_id=terminal_id, order_id=a.order_id or "", deadline_s=limit_s
-                )
-            case Ask.CANCEL:
-                return orders.cancel(
-                    merchant,
-                    terminal_id=terminal_id,
-                    order_id=a.order_id or "",
-                    operator=operator,
-                    deadline_s=limit_s,
-                )
-            case Ask.REFUND:
-                own = t.kind is Kind.REFUND
-                return orders.refund(
-                    merchant,
-                    terminal_id=terminal_id,
-                    order_id=a.order_id or "",
-                    amount_minor=t.amount_minor,
-                    refund_reference=refund_reference_of(a) if own else refund_reference(a),
-                    operator=operator,
-                    deadline_s=limit_s,
-                )
-            case Ask.PICTURE:
-                raise AssertionError("a picture is no call")
-            case _:
-                assert_never(wanted.ask)
 
     def _picture(self, t: Tender, a: Attempt, limit_s: float) -> CodeRead:
         from drivers.display.reading import Unreadable, read_code  # noqa: PLC0415 - heavy, and in a worker
@@ -202,6 +159,57 @@ class Carrier:
             why = f"PartPay's picture holds no code: {said.why}"
             return CodeRead(t.pairing, t.counter, a.number, None, why)
         return CodeRead(t.pairing, t.counter, a.number, said)
+
+
+def call(
+    orders: "Orders", merchant: "MerchantAccess", t: Tender, a: Attempt, wanted: Wanted
+) -> object:
+    """Asks PartPay what `wanted` says for attempt `a` of `t`: which call that is, and with what in it.
+
+    Blocks as long as `orders` does; gives what it gives. Apart from the pools, so that the fault simulation
+    asks in the same words.
+    """
+    limit_s, terminal_id = wanted.limit_s, t.terminal_id
+    operator = t.operator or t.terminal_id
+    match wanted.ask:
+        case Ask.CREATE:
+            return orders.create(
+                merchant,
+                terminal_id=terminal_id,
+                amount_minor=t.amount_minor,
+                merchant_reference=a.merchant_reference,
+                gateway_reference=a.gateway_reference,
+                deadline_s=limit_s,
+                with_key=not without_key(a),
+            )
+        case Ask.ORDER | Ask.STATUS:
+            ask = orders.order if wanted.ask is Ask.ORDER else orders.status
+            return ask(
+                merchant, terminal_id=terminal_id, order_id=a.order_id or "", deadline_s=limit_s
+            )
+        case Ask.CANCEL:
+            return orders.cancel(
+                merchant,
+                terminal_id=terminal_id,
+                order_id=a.order_id or "",
+                operator=operator,
+                deadline_s=limit_s,
+            )
+        case Ask.REFUND:
+            own = t.kind is Kind.REFUND
+            return orders.refund(
+                merchant,
+                terminal_id=terminal_id,
+                order_id=a.order_id or "",
+                amount_minor=t.amount_minor,
+                refund_reference=refund_reference_of(a) if own else refund_reference(a),
+                operator=operator,
+                deadline_s=limit_s,
+            )
+        case Ask.PICTURE:
+            raise AssertionError("a picture is no call")
+        case _:
+            assert_never(wanted.ask)
 
 
 def answer(reply: "Future[int]", status: int) -> None:

@@ -34,6 +34,11 @@ def compact(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+def connection(path: Path) -> sqlite3.Connection:
+    """The file, without transactions of Python's own making."""
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+
+
 class Journal:
     """The engine's own connection: the only one that writes or checkpoints."""
 
@@ -44,8 +49,11 @@ class Journal:
         wall: Callable[[], str],
         *,
         new_identity: Callable[[], str] = lambda: secrets.token_hex(8),
+        connect: Callable[[Path], sqlite3.Connection] = connection,
     ) -> None:
         """Opens or makes the journal. `wall` gives the time for records (ISO 8601).
+
+        `connect` gives the connection, which this object closes.
 
         Raises:
             WrongJournal: another environment's, or a newer schema's.
@@ -56,7 +64,7 @@ class Journal:
         stamp_path = path.with_suffix(".stamp")
         stamp = read_stamp(stamp_path)
         _refuse_strangers(path, stamp, environment)
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+        self._db = connect(path)
         self._stamp_file: StampFile | None = None
         self._flat: dict[tuple[int, int], dict[str, Plain]] = {}
         try:
@@ -83,13 +91,11 @@ class Journal:
             schema = (files("bridge.journal") / f"schema_{SCHEMA}.sql").read_text()
             db.executescript(f"BEGIN IMMEDIATE;{schema}PRAGMA user_version={SCHEMA};COMMIT;")
         row = db.execute("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").fetchone()
-        self.last_event, self.head = (
-            (row[0], bytes(row[1]))
+        self.last_event: int = row[0] if row else int(self._meta("archived_seq") or 0)
+        self.head: bytes = (
+            bytes(row[1])
             if row
-            else (
-                int(self._meta("archived_seq") or 0),
-                bytes.fromhex(self._meta("archived_hash") or chain.START.hex()),
-            )
+            else bytes.fromhex(self._meta("archived_hash") or chain.START.hex())
         )
         identity = self._meta("journal")
         self.restored = stamp is not None and (

@@ -7,7 +7,7 @@ It stands outside the journal, so that a journal restored from a copy is found o
 import contextlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,9 @@ class Stamp:
     schema: int
     journal: str
     last_event: int
+
+
+_FIELDS: Final = tuple(part.name for part in fields(Stamp))
 
 
 def read(path: Path) -> Stamp | None:
@@ -45,7 +48,8 @@ class StampFile:
 
     def write(self, stamp: Stamp, *, durable: bool = False) -> None:
         """Raises OSError where the disk refuses."""
-        text = json.dumps(asdict(stamp)).encode().ljust(SIZE_BYTES - 1) + b"\n"
-        os.pwrite(self._fd, text, 0)
+        # In every commit's way: `asdict` alone would cost a tenth of a decision.
+        told = {name: getattr(stamp, name) for name in _FIELDS}
+        os.pwrite(self._fd, json.dumps(told).encode().ljust(SIZE_BYTES - 1) + b"\n", 0)
         if durable:
             os.fsync(self._fd)
