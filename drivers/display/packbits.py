@@ -17,7 +17,7 @@ RUN_MAX_BYTES = 128
 
 _SAME = re.compile(rb"\x00{3,128}|\xff{3,128}|([^\x00\xff])\1{2,127}", re.DOTALL)
 """Three equal bytes and more. A pair saves nothing: it costs the bytes around it a new head.
-All light and all dark are named, since a pattern without a back-reference is ten times faster."""
+All light and all dark are named: five times faster on RGB565 than a back-reference alone."""
 _PAIRS_ALONE = re.compile(rb"(?:(.)\1)+", re.DOTALL)
 """Pairs with no literal beside them: two bytes each against two bytes each and a head."""
 

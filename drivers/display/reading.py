@@ -10,7 +10,8 @@ Rules of this module:
   exactly the bytes that were in the code. Not PEP 383's lone surrogates: they can be neither
   printed nor stored, and a payload is both.
 - Two codes that differ in one picture are no code: nobody can say which one is to be paid.
-- Half size first: a JPEG decodes at half size at a quarter of the cost, and nearly always reads.
+- Half size first: a JPEG of 600 pixels is read in 0.44 ms so, in 1.1 ms at full size. What does
+  not read at half is read at full.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ PICTURE_FORMATS = ("JPEG", "PNG")
 PICTURE_MAX_BYTES = 2 * 1024 * 1024
 """As many as are fetched from PartPay; its pictures have 20 to 60 kB."""
 PICTURE_MAX_PIXELS = 16_000_000
-"""4000 × 4000: fifty times what is needed, and 16 MB in grey, which the daemon can bear."""
+"""4000 × 4000: forty times what is needed. One of that size costs 52 MB while it is read, 174 MB
+where it has transparency (measured), and no picture of PartPay's comes near it."""
 HALF_SIZE_FROM_PX = 240
 """Below this a module may have under 3 pixels once halved."""
 
