@@ -1,0 +1,468 @@
+"""What commands ask, and the one handler that answers, whether a daemon runs or not.
+
+- While the daemon runs it answers over its socket (`control_socket.py`); while it does not, the
+  command takes the state lock and asks the same `Handler` itself. Commands print; they never open
+  the journal or the registry.
+- A request is a dataclass of `Request`; an answer is `Facts` (one value) or `Rows` (a list that is
+  passed on as it is read). What a handler refuses is a `CommandError` with the command's exit
+  status.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Final, Protocol, assert_never, get_args
+
+from bridge.registry import (
+    Change,
+    Merchant,
+    NotRightError,
+    Pairing,
+    Registry,
+    RegistryError,
+    Snapshot,
+    Who,
+)
+
+# -- what is asked
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What is going on. Only a daemon knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListMerchants:
+    """removed: those that are retired, too."""
+
+    removed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ShowMerchant:
+    """One merchant, and how it came to be so."""
+
+    merchant_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddMerchant:
+    """See `Registry.add_merchant`."""
+
+    merchant: Merchant
+
+
+@dataclass(frozen=True, slots=True)
+class SetMerchant:
+    """What is None stays as it is; what is "" is taken away."""
+
+    merchant_id: str
+    name: str | None = None
+    client_id: str | None = None
+    client_secret_file: str | None = None
+    callback_key_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveMerchant:
+    """Retires it."""
+
+    merchant_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportMerchants:
+    """See `Registry.import_merchants`."""
+
+    merchants: tuple[Merchant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListTerminals:
+    """removed: those that are retired, too."""
+
+    removed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ShowTerminal:
+    """One terminal, and how it came to be so. key: TERMINAL, or TERMINAL/SERIAL."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddTerminal:
+    """See `Registry.add_terminal`."""
+
+    terminal: Pairing
+
+
+@dataclass(frozen=True, slots=True)
+class SetTerminal:
+    """What is None stays as it is; what is "" is taken away."""
+
+    key: str
+    port: str | None = None
+    dialect: str | None = None
+    baud: int | None = None
+    merchants: tuple[str, ...] | None = None
+    profile: str | None = None
+    display: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveTerminal:
+    """Retires it."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListTenders:
+    """The latest ones, newest first. Days: YYYY-MM-DD in the shop's time, both included."""
+
+    open_only: bool = False
+    terminal: str | None = None
+    first_day: str | None = None
+    last_day: str | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class ShowTender:
+    """One tender. key: [TERMINAL/]COUNTER, an order id or number, or a reference."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainTender:
+    """Its timeline in plain words. key: as in `ShowTender`."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListAttention:
+    """What needs a person and nobody has acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """entry: of `ListAttention`; None: all of them."""
+
+    entry: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """By merchant and day."""
+
+    first_day: str | None = None
+    last_day: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What a settlement is matched with."""
+
+    first_day: str
+    last_day: str
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Whether what always holds did hold. head: the chain's head to find, in hex."""
+
+    head: str | None = None
+
+
+Request = (
+    Status
+    | ListMerchants
+    | ShowMerchant
+    | AddMerchant
+    | SetMerchant
+    | RemoveMerchant
+    | ImportMerchants
+    | ListTerminals
+    | ShowTerminal
+    | AddTerminal
+    | SetTerminal
+    | RemoveTerminal
+    | ListTenders
+    | ShowTender
+    | ExplainTender
+    | ListAttention
+    | Acknowledge
+    | Totals
+    | Export
+    | Audit
+)
+BY_NAME: Final[Mapping[str, type[Request]]] = {kind.__name__: kind for kind in get_args(Request)}
+
+
+# -- what is answered
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One value, as JSON has it."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A list of objects, read as they are passed on."""
+
+    rows: Iterable[Mapping[str, Any]]
+
+
+Answer = Facts | Rows
+
+
+class CommandError(Exception):
+    """A command cannot be done. exit_status: 1 it failed, 2 it was used wrongly."""
+
+    def __init__(self, exit_status: int, what: str, remedy: str) -> None:
+        super().__init__(f"{what}; {remedy}" if remedy else what)
+        self.exit_status = exit_status
+        self.what = what
+        self.remedy = remedy
+
+
+class Reader(Protocol):
+    """The journal, for people: see `bridge.journal.reader.JournalReader`.
+
+    Any thread may call any method. `export` holds no transaction open for longer than it takes to
+    read.
+    """
+
+    def tenders(
+        self,
+        *,
+        open_only: bool,
+        terminal: str | None,
+        first_day: str | None,
+        last_day: str | None,
+        limit: int,
+    ) -> Iterable[Mapping[str, Any]]: ...
+    def find(self, key: str) -> list[dict[str, Any]]: ...
+    def events(self, pairing: int, counter: int) -> list[dict[str, Any]]: ...
+    def attention(self) -> Iterable[Mapping[str, Any]]: ...
+    def totals(
+        self, first_day: str | None, last_day: str | None
+    ) -> Iterable[Mapping[str, Any]]: ...
+    def export(self, first_day: str, last_day: str) -> Iterable[Mapping[str, Any]]: ...
+
+
+class Inquiry(Protocol):
+    """What takes more than reading.
+
+    explain: {"tender", "timeline": [{"at", "who", "what"}], "money", "to_do"}, texts in plain
+    words. audit: {"holds", "broken": [{"invariant", "tender", "what"}], "tenders", "events",
+    "head", "head_found"}.
+    """
+
+    def explain(self, pairing: int, counter: int) -> Mapping[str, Any]: ...
+    def audit(self, head: str | None) -> Mapping[str, Any]: ...
+
+
+class Desk(Protocol):
+    """Who does what is more than reading: the engine, or the journal itself while no daemon runs."""
+
+    def acknowledge(self, entry: int | None, who: str) -> int:
+        """How many entries are acknowledged by it. Raises `CommandError`."""
+        ...
+
+
+class Handler:
+    """Answers requests. Any thread may call it.
+
+    status: what `status` tells; None where no daemon runs. reader: opened at the first question to
+    the journal. inquiry: None where there is none. usable: raises ValueError for a terminal that no
+    line can be made for.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        reader: Callable[[], Reader],
+        desk: Desk,
+        *,
+        status: Callable[[], Mapping[str, Any]] | None = None,
+        inquiry: Inquiry | None = None,
+    ) -> None:
+        self._registry = registry
+        self._reader = reader
+        self._desk = desk
+        self._status = status
+        self._inquiry = inquiry
+
+    def __call__(self, request: Request, who: Who) -> Answer:
+        """Raises `CommandError`."""
+        try:
+            return self._answer(request, who)
+        except RegistryError as error:
+            raise CommandError(error.exit_status, error.what, error.remedy) from None
+
+    def _answer(self, request: Request, who: Who) -> Answer:
+        registry = self._registry
+        match request:
+            case Status():
+                if self._status is None:
+                    raise CommandError(1, "the daemon is not running", "start it")
+                return Facts(dict(self._status()))
+            case ListMerchants(removed=removed):
+                every = registry.snapshot.merchants.values()
+                return Rows([as_merchant(one) for one in every if removed or not one.retired])
+            case ShowMerchant(merchant_id=merchant_id):
+                merchant = registry.merchant(merchant_id)
+                history = registry.history("merchant", merchant_id)
+                return Facts(
+                    {**as_merchant(merchant), "changes": [_as_change(one) for one in history]}
+                )
+            case AddMerchant(merchant=merchant):
+                return Facts(as_merchant(registry.add_merchant(merchant, who)))
+            case SetMerchant():
+                changes = _changes(request, "merchant_id")
+                return Facts(as_merchant(registry.set_merchant(request.merchant_id, changes, who)))
+            case RemoveMerchant(merchant_id=merchant_id):
+                removed_one = registry.remove_merchant(merchant_id, who)
+                users = _users_of(registry.snapshot, merchant_id)
+                return Facts({**as_merchant(removed_one), "terminals": users})
+            case ImportMerchants(merchants=merchants):
+                return Facts(registry.import_merchants(merchants, who))
+            case ListTerminals(removed=removed):
+                known = registry.snapshot.pairings
+                return Rows([as_terminal(one) for one in known if removed or not one.retired])
+            case ShowTerminal(key=key):
+                pairing = registry.terminal(key)
+                history = registry.history("terminal", str(pairing.pairing))
+                return Facts(
+                    {**as_terminal(pairing), "changes": [_as_change(one) for one in history]}
+                )
+            case AddTerminal(terminal=terminal):
+                _check_line(terminal)
+                return Facts(as_terminal(registry.add_terminal(terminal, who)))
+            case SetTerminal():
+                changes = _changes(request, "key")
+                _check_line(replace(registry.terminal(request.key), **changes))
+                return Facts(as_terminal(registry.set_terminal(request.key, changes, who)))
+            case RemoveTerminal(key=key):
+                return Facts(as_terminal(registry.remove_terminal(key, who)))
+            case ListTenders():
+                return Rows(self._reader().tenders(**asdict(request)))
+            case ShowTender(key=key):
+                tender = self._tender(key)
+                events = self._reader().events(tender["pairing"], tender["counter"])
+                return Facts({**tender, "events": events})
+            case ExplainTender(key=key):
+                tender = self._tender(key)
+                return Facts(self._inquire().explain(tender["pairing"], tender["counter"]))
+            case ListAttention():
+                return Rows(self._reader().attention())
+            case Acknowledge(entry=entry):
+                return Facts(self._acknowledge(entry, who))
+            case Totals(first_day=first_day, last_day=last_day):
+                return Rows(self._reader().totals(first_day, last_day))
+            case Export(first_day=first_day, last_day=last_day):
+                return Rows(self._reader().export(first_day, last_day))
+            case Audit(head=head):
+                return Facts(self._inquire().audit(head))
+            case _:
+                assert_never(request)
+
+    def _tender(self, key: str) -> dict[str, Any]:
+        found = self._reader().find(key)
+        if not found:
+            raise CommandError(
+                2, f"nothing is known by {key}", "see: tenders list, and name [TERMINAL/]COUNTER"
+            )
+        if len(found) > 1:
+            listed = ", ".join(
+                f"{one['terminal']}/{one['counter']} ({one['gateway_reference']})" for one in found
+            )
+            raise CommandError(2, f"{len(found)} match {key}", f"name one of: {listed}")
+        return found[0]
+
+    def _inquire(self) -> Inquiry:
+        if self._inquiry is None:
+            raise CommandError(1, "this release cannot tell that yet", "see: tenders show")
+        return self._inquiry
+
+    def _acknowledge(self, entry: int | None, who: Who) -> dict[str, Any]:
+        waiting = {row["entry"] for row in self._reader().attention()}
+        if entry is not None and entry not in waiting:
+            raise CommandError(2, f"no entry {entry} waits", "see: tenders attention")
+        return {"acknowledged": self._desk.acknowledge(entry, who.name) if waiting else 0}
+
+
+def as_merchant(merchant: Merchant) -> dict[str, Any]:
+    """A merchant in JSON."""
+    return {
+        "id": merchant.merchant_id,
+        "name": merchant.name,
+        "client_id": merchant.client_id,
+        "client_secret_file": merchant.client_secret_file,
+        "callback_key_file": merchant.callback_key_file,
+        "removed": merchant.retired,
+    }
+
+
+def as_terminal(pairing: Pairing) -> dict[str, Any]:
+    """A terminal in JSON."""
+    return {
+        "terminal": pairing.terminal_id,
+        "serial": pairing.serial_number,
+        "port": pairing.port,
+        "dialect": pairing.dialect,
+        "baud": pairing.baud,
+        "merchants": list(pairing.merchants),
+        "profile": pairing.profile,
+        "display": pairing.display,
+        "removed": pairing.retired,
+        "pairing": pairing.pairing,
+    }
+
+
+def _as_change(change: Change) -> dict[str, Any]:
+    return asdict(change)
+
+
+def _users_of(snapshot: Snapshot, merchant_id: str) -> list[str]:
+    return [
+        one.terminal_id
+        for one in snapshot.pairings
+        if not one.retired and merchant_id in one.merchants
+    ]
+
+
+_REMOVABLE: Final = frozenset(
+    {"client_id", "client_secret_file", "callback_key_file", "profile", "display"}
+)
+
+
+def _changes(request: SetMerchant | SetTerminal, key: str) -> dict[str, Any]:
+    given = {one.name: getattr(request, one.name) for one in fields(request) if one.name != key}
+    return {
+        name: None if value == "" and name in _REMOVABLE else value
+        for name, value in given.items()
+        if value is not None
+    }
+
+
+def _check_line(terminal: Pairing) -> None:
+    """That a lane can be made for it: what the registry takes, the daemon must be able to open."""
+    from drivers.line.line import line_maker  # noqa: PLC0415 (most commands need none of these)
+    from drivers.link.dialect import BrokenPlugIn, UnknownName, dialect_named  # noqa: PLC0415
+    from drivers.profiles import profile_named  # noqa: PLC0415
+
+    try:
+        dialect_named(terminal.dialect)
+        profile_named(terminal.profile)
+        line_maker(terminal.port)
+    except (ValueError, UnknownName, BrokenPlugIn) as error:
+        raise NotRightError(str(error), "name one that is known") from None
