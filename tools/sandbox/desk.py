@@ -43,6 +43,8 @@ from tools.sandbox.scenarios import FAULTS, Absent, Call, Does, Fault, Picture, 
 HELD_S = 30.0
 """The longest that a held call waits to be released: a forgotten one must not hang a test for ever."""
 
+CALLBACK_S = callbacks.CONNECT_TIMEOUT_S + callbacks.READ_TIMEOUT_S + 1.0
+
 EARLY_S = 2.0
 """The longest that an answer to create waits for the callback that is to come before it."""
 
@@ -492,8 +494,10 @@ class Desk:
             key = self._key(order, forged=bool(request.get("forged")))
             body = callbacks.signed(pairs or callbacks.fields(order, request.get("status")), key)
         sent = self._sender.send(order.order_id, str(url), body)
-        first = sent.result(callbacks.CONNECT_TIMEOUT_S + callbacks.READ_TIMEOUT_S + 1)
-        return asdict(first)
+        try:
+            return asdict(sent.result(CALLBACK_S))
+        except TimeoutError:
+            raise MistakeError(504, f"the callback to {url} was not tried in time") from None
 
     def summary(self) -> dict[str, Any]:
         """The books in figures: over all, and for each merchant."""

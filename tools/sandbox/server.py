@@ -15,6 +15,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from socketserver import ThreadingMixIn
@@ -29,6 +30,7 @@ IDLE_S = 75.0
 
 DRIP_PAUSE_S = 0.2
 BACKLOG = 128
+ACCEPT_AGAIN_S = 0.1
 STOP_WITHIN_S = 1.0
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -61,13 +63,23 @@ class Server(ThreadingMixIn, HTTPServer):
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def serve(self) -> None:
+        """Not serve_forever(): that one looks several times a second whether it shall stop."""
         with self:
-            self.serve_forever(poll_interval=0.05)
+            while not self.stopping.is_set():
+                try:
+                    connection, address = self.get_request()
+                except OSError:
+                    # Out of descriptors, or stopped: then the socket gives no other answer.
+                    self.stopping.wait(ACCEPT_AGAIN_S)
+                    continue
+                self.process_request(connection, address)
 
     def stop(self) -> None:
         """Takes no more calls, lets those that are being answered finish, then returns."""
         self.stopping.set()
-        self.shutdown()
+        # Wakes accept(); closing the socket would not.
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
         with self._quiet:
             self._quiet.wait_for(lambda: self._busy == 0, STOP_WITHIN_S)
 

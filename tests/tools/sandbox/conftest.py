@@ -137,7 +137,11 @@ class Listener:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(ThreadingHTTPServer):
+            # Else the sixth of many callbacks at once has its connection tried again a second later.
+            request_queue_size = 128
+
+        self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/partpay-callback"
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.01}
@@ -172,9 +176,10 @@ def sandbox(clock: Clock) -> Iterator[Sandbox]:
             settings=Settings(),
             pauses_s=(0.01, 0.01, 0.01),
         ) as url,
-        Sandbox(url, clock) as client,
     ):
-        yield client
+        client = Sandbox(url, clock)
+        with client:
+            yield client
 
 
 @pytest.fixture

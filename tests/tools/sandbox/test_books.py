@@ -261,7 +261,7 @@ class AnyCalls(RuleBasedStateMachine):
     def create(self, merchant: str, gateway: str, key: str | None) -> None:
         before = len(self.books.orders())
         answer = self.books.create(
-            wanted(merchant_reference=merchant, gateway_reference=gateway, idempotency_key=key),  # type: ignore[arg-type]
+            wanted(merchant_reference=merchant, gateway_reference=gateway, idempotency_key=key),
             self.now,
         )
         fresh = isinstance(answer, Created) and not answer.repeated

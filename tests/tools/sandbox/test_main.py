@@ -6,12 +6,15 @@ import signal
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
 import requests
 
 from tools.sandbox import __main__ as program
+from tools.sandbox.api import AUDIENCE
 from tools.sandbox.client import SandboxError, started
 
 TOP = Path(__file__).parents[3]
@@ -53,11 +56,32 @@ def test_started_gives_a_client_and_its_options_count(tmp_path: Path) -> None:
             data={
                 "client_id": "c",
                 "client_secret": "s",
-                "audience": program.AUDIENCE,
+                "audience": AUDIENCE,
                 "grant_type": "client_credentials",
             },
         )
         assert token.json()["expires_in"] == 60
+
+
+def test_other_names_another_clock_and_a_line_for_each_call() -> None:
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-m", "tools.sandbox", "--port", "0", "--verbose", "--forget-keys"),
+            *("--clock-offset", "-864000", "--api", "token_path=/token"),
+        ],
+        cwd=TOP,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        url = process.stderr.readline().strip().partition("url=")[2]
+        refused = requests.post(f"{url}/token", data={"grant_type": "client_credentials"})
+        assert refused.status_code == 403
+        ahead = datetime.now(UTC) - parsedate_to_datetime(refused.headers["Date"])
+        assert timedelta(days=9.9) < ahead < timedelta(days=10.1)
+        assert process.stderr.readline().startswith("event=call call=token status=403 fault=-")
+        process.terminate()
+        assert process.wait(5) == 0
 
 
 def test_what_does_not_start_says_why() -> None:

@@ -163,8 +163,7 @@ def test_content_that_is_no_json(till: Till) -> None:
 def test_amounts_come_back_as_they_went(till: Till, sandbox: Sandbox, amount: float) -> None:
     reference = till.reference()
     till.create(amount, reference, key=False)
-    (order,) = sandbox.orders(gateway_reference=reference) or [None]
-    assert order is not None
+    (order,) = sandbox.orders(gateway_reference=reference)
     assert order["amount_minor"] == round(amount * 100)
     assert till.order(order["order_id"]).json()["amount"] == amount
 

@@ -17,7 +17,7 @@ PAYLOAD = "https://app-ci.partpay.co.nz/instore/order/7e7a0198-b547-421b-abc9-f7
 
 def read(data: bytes) -> list[str]:
     image = Image.open(io.BytesIO(data)).convert("L")
-    found = zxingcpp.read_barcodes(image, formats=zxingcpp.BarcodeFormat.QRCode)
+    found = zxingcpp.read_barcodes(image)
     return [code.text for code in found if code.valid]
 
 

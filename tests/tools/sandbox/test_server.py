@@ -36,7 +36,7 @@ def server() -> Iterator[Server]:
 
 
 def connect(server: Server) -> socket.socket:
-    return socket.create_connection(server.server_address[:2], timeout=10)
+    return socket.create_connection(("127.0.0.1", server.server_port), timeout=10)
 
 
 def ask(line: socket.socket, path: str, body: bytes = b"", *, headers: str = "") -> None:
