@@ -18,19 +18,25 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from bridge.access import CallbackKeys, PartPay, load_libraries
 from bridge.carrier import Carrier
 from bridge.config import Settings
+from bridge.control import CommandError, Handler
+from bridge.control_socket import CannotServeError, ControlServer
 from bridge.effects import Effect
 from bridge.engine import Engine, Rules, World
-from bridge.events import CallbackReceived, Event, RegistryChanged
+from bridge.events import Acknowledged, CallbackReceived, Event, RegistryChanged
 from bridge.health import Health
 from bridge.heart import Heart
 from bridge.http_server import CannotListenError, HttpServer, Limits
+from bridge.inquiry import JournalInquiry
 from bridge.journal.journal import Journal, WrongJournal
+from bridge.journal.reader import JournalReader
+from bridge.lane import Stage
 from bridge.lanes import Lanes
 from bridge.log import Log, daemon_log
 from bridge.metrics import Metrics
@@ -38,6 +44,7 @@ from bridge.partpay.callback import BODY_MAX_BYTES, SignedCallback
 from bridge.registry import Registry, Snapshot, WrongRegistryError
 from bridge.sd_notify import notify, watchdog_interval_s
 from bridge.state_dir import DAEMON, StateDir, StateDirError, become_owner
+from bridge.status import StatusFacts, status_facts
 from bridge.tender import Confirm, Timing
 from bridge.watch import Watch
 from bridge.workers import Workers
@@ -52,6 +59,9 @@ STOP_QUEUE_S: Final = 1.0
 STOP_REPLIES_S: Final = 0.5
 HEAD_EVERY_S: Final = 3600.0
 """How often the chain's head goes to the log (reliability, I-28)."""
+ACKNOWLEDGE_S: Final = 5.0
+CANNOT_WRITE: Final = 503
+"""What the engine answers where the journal cannot be written."""
 STUCK_S: Final = 10.0
 """A thread that has not turned for so long is not alive, as far as the watchdog is concerned."""
 TICK_S: Final = 1.0
@@ -110,7 +120,7 @@ def run(settings: Settings) -> int:
     except StateDirError as error:
         log.error("cannot-start", why=str(error))
         return 1
-    except CannotListenError as error:
+    except (CannotListenError, CannotServeError) as error:
         log.error("cannot-start", why=str(error))
         return 1
     except (WrongJournal, WrongRegistryError) as error:
@@ -168,6 +178,7 @@ class Daemon:
         self.keys = CallbackKeys(settings, self.registry, self.health)
         self._loop_beat = boottime()
         self._head_told_at = boottime()
+        self._started_at = boottime()
         self._loop_thread = threading.Thread(target=self.loop.run, name="lines", daemon=True)
 
     def _world(self) -> World:
@@ -229,7 +240,44 @@ class Daemon:
         self._log.error("listener-broke", error=repr(error))
 
     def _start_control(self) -> None:
-        """Commands reach the daemon here."""
+        journal = self._settings.bridge.state_dir / JOURNAL_FILE
+        handler = Handler(
+            self.registry,
+            lambda: JournalReader(journal),
+            self,
+            status=self._status,
+            inquiry=JournalInquiry(journal, self._settings.bridge.currency),
+        )
+        server = ControlServer(self._settings.control.socket, handler, self._log)
+        self._stack.enter_context(server).start()
+
+    def acknowledge(self, entry: int | None, who: str) -> int:
+        """What a person has seen, written by the engine; how many entries that were."""
+        reply: Future[int] = Future()
+        if not self.post(Acknowledged(entry, who, reply)):
+            raise CommandError(1, "the daemon is too busy", "try again")
+        try:
+            count = reply.result(ACKNOWLEDGE_S)
+        except TimeoutError:
+            raise CommandError(1, "the daemon did not write it in time", "try again") from None
+        if count == CANNOT_WRITE:
+            raise CommandError(1, "the journal cannot be written", "see: partpay-bridge status")
+        return count
+
+    def _status(self) -> StatusFacts:
+        lanes = {port: at.lane for port, at in self.lanes.by_port.items()}
+        return status_facts(
+            self._settings,
+            report=self.health.report(),
+            snapshot=self.registry.snapshot,
+            lines=lanes,
+            closed=frozenset(port for port, lane in lanes.items() if lane.stage is Stage.AWAY),
+            counts=JournalReader(self._settings.bridge.state_dir / JOURNAL_FILE).counts(),
+            listener=str(self.listener.address),
+            version=version("partpay-terminal-bridge"),
+            pid=os.getpid(),
+            up_s=boottime() - self._started_at,
+        )
 
     def wait(self) -> None:
         """Until SIGTERM or SIGINT; feeds the watchdog, and tells the chain's head every hour."""

@@ -24,7 +24,7 @@ from drivers.line.loop import Loop
 from drivers.link.authentication import Keys
 from drivers.link.dialect import dialect_named
 from drivers.link.image_transfer import Picture
-from drivers.profiles import ProfileError, profile_named
+from drivers.profiles import profile_named
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class Lanes:
                 draw=_draw,
                 in_worker=self._in_worker,
             )
-        except (ValueError, ProfileError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever a plug-in raises costs its own port
             log.error("%s", error, extra={"event": "port-unusable", "port": port})
             return
         self._lanes[port] = lane

@@ -43,7 +43,7 @@ class Sale:
 
 
 SALES: Final = (
-    Sale("a sale that the customer approves", 12550, "approve", "00"),
+    Sale("a sale that the customer approves", 12500, "approve", "00"),
     Sale("a sale that the customer declines", 4900, "decline", "05"),
     Sale("a sale that the cashier cancels", 8000, "cancel", "17"),
 )
