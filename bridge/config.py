@@ -305,9 +305,23 @@ def load(file: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     )
 
 
-def secret_problems(settings: Settings) -> tuple[Problem, ...]:
-    """What is wrong with the secrets' files, read as the user that this process is now."""
+def secret_problems(settings: Settings, *, serving: bool = False) -> tuple[Problem, ...]:
+    """What is wrong with the secrets' files, read as the user that this process is now.
+
+    serving: in the service itself, where systemd's credentials would be.
+    """
     problems = []
+    if serving and settings.partpay.client_id and settings.partpay.client_secret is None:
+        key = "partpay.client_id"
+        problems.append(
+            Problem(
+                settings.file,
+                settings.lines.get(key),
+                key,
+                "has no client secret",
+                f"name client_secret_file, or load a credential {CLIENT_SECRET_CREDENTIAL}",
+            )
+        )
     for key, secret, read in (
         ("partpay.client_secret_file", settings.partpay.client_secret, Secret.read),
         ("partpay.callback_key_file", settings.partpay.callback_key, Secret.read_keys),

@@ -171,13 +171,6 @@ class Export:
     last_day: str
 
 
-@dataclass(frozen=True, slots=True)
-class Audit:
-    """Whether what always holds did hold. head: the chain's head to find, in hex."""
-
-    head: str | None = None
-
-
 Request = (
     Status
     | ListMerchants
@@ -198,7 +191,6 @@ Request = (
     | Acknowledge
     | Totals
     | Export
-    | Audit
 )
 BY_NAME: Final[Mapping[str, type[Request]]] = {kind.__name__: kind for kind in get_args(Request)}
 
@@ -259,15 +251,12 @@ class Reader(Protocol):
 
 
 class Inquiry(Protocol):
-    """What takes more than reading.
+    """What takes more than reading: see `bridge.inquiry.JournalInquiry`.
 
-    explain: {"tender", "timeline": [{"at", "who", "what"}], "money", "to_do"}, texts in plain
-    words. audit: {"holds", "broken": [{"invariant", "tender", "what"}], "tenders", "events",
-    "head", "head_found"}.
+    explain: {"tender", "timeline": [{"at", "who", "what"}], "money", "to_do"}, in plain words.
     """
 
     def explain(self, pairing: int, counter: int) -> Mapping[str, Any]: ...
-    def audit(self, head: str | None) -> Mapping[str, Any]: ...
 
 
 class Desk(Protocol):
@@ -293,7 +282,7 @@ class Handler:
         desk: Desk,
         *,
         status: Callable[[], Mapping[str, Any]] | None = None,
-        inquiry: Inquiry | None = None,
+        inquiry: Inquiry,
     ) -> None:
         self._registry = registry
         self._reader = reader
@@ -361,7 +350,7 @@ class Handler:
                 return Facts({**tender, "events": events})
             case ExplainTender(key=key):
                 tender = self._tender(key)
-                return Facts(self._inquire().explain(tender["pairing"], tender["counter"]))
+                return Facts(self._inquiry.explain(tender["pairing"], tender["counter"]))
             case ListAttention():
                 return Rows(self._reader().attention())
             case Acknowledge(entry=entry):
@@ -370,8 +359,6 @@ class Handler:
                 return Rows(self._reader().totals(first_day, last_day))
             case Export(first_day=first_day, last_day=last_day):
                 return Rows(self._reader().export(first_day, last_day))
-            case Audit(head=head):
-                return Facts(self._inquire().audit(head))
             case _:
                 assert_never(request)
 
@@ -387,11 +374,6 @@ class Handler:
             )
             raise CommandError(2, f"{len(found)} match {key}", f"name one of: {listed}")
         return found[0]
-
-    def _inquire(self) -> Inquiry:
-        if self._inquiry is None:
-            raise CommandError(1, "this release cannot tell that yet", "see: tenders show")
-        return self._inquiry
 
     def _acknowledge(self, entry: int | None, who: Who) -> dict[str, Any]:
         waiting = {row["entry"] for row in self._reader().attention()}

@@ -346,7 +346,12 @@ class Registry:
                     done["unchanged"].append(merchant.merchant_id)
                     continue
                 new = known is None or known.retired
-                self._put_merchant(self._right_merchant(merchant), "add" if new else "set", who)
+                try:
+                    right = self._right_merchant(merchant)
+                except NotRightError as error:
+                    what = f"merchant {merchant.merchant_id}: {error.what}"
+                    raise NotRightError(what, error.remedy) from None
+                self._put_merchant(right, "add" if new else "set", who)
                 done["added" if new else "changed"].append(merchant.merchant_id)
         return done
 

@@ -17,7 +17,6 @@ from bridge.control import (
     AddMerchant,
     AddTerminal,
     Answer,
-    Audit,
     CommandError,
     ExplainTender,
     Export,
@@ -108,9 +107,6 @@ class FakeDesk:
 class FakeInquiry:
     def explain(self, pairing: int, counter: int) -> Mapping[str, Any]:
         return {"money": "taken", "pairing": pairing, "counter": counter}
-
-    def audit(self, head: str | None) -> Mapping[str, Any]:
-        return {"holds": True, "head": head}
 
 
 @pytest.fixture
@@ -289,7 +285,6 @@ def test_tenders(asked: Callable[[Request], Any], reader: FakeReader, desk: Fake
     assert desk.done == [(3, "alice"), (None, "alice")]
     assert asked(Totals("2024-05-01")) == [{"day": "2024-05-01", "merchant": "m-1"}]
     assert asked(Export("2024-05-01", "2024-05-02")) == [{"number": n} for n in range(1000)]
-    assert asked(Audit("00ff")) == {"holds": True, "head": "00ff"}
 
 
 def test_status(asked: Callable[[Request], Any]) -> None:
@@ -297,9 +292,8 @@ def test_status(asked: Callable[[Request], Any]) -> None:
 
 
 def test_without_a_daemon_there_is_no_status(registry: Registry, desk: FakeDesk) -> None:
-    handler = Handler(registry, FakeReader, desk)
+    handler = Handler(registry, FakeReader, desk, inquiry=FakeInquiry())
     assert refusal(lambda: handler(Status(), ALICE)).exit_status == 1
-    assert refusal(lambda: handler(Audit(), ALICE)).exit_status == 1
 
 
 # -- the codec

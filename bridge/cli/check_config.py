@@ -1,0 +1,55 @@
+"""`partpay-bridge check-config`: what is wrong, where, and what would be right."""
+
+import sys
+from typing import Any
+
+import click
+
+from bridge.cli.command import Command, config_file, wants_json
+from bridge.cli.printing import put_json
+from bridge.config import ConfigError, Problem, load, notes, secret_problems
+from bridge.state_dir import become_owner
+
+
+@click.command(cls=Command)
+def check_config() -> None:
+    """Say whether the configuration and its secrets can be used.
+
+    Prints OK, or everything that is wrong (exit status 2). As root, the secrets are read as the
+    owner of state_dir.
+    """
+    remarks: tuple[Problem, ...] = ()
+    try:
+        settings = load(config_file())
+        become_owner(settings.bridge.state_dir)
+        problems = secret_problems(settings)
+        remarks = notes(settings)
+    except ConfigError as error:
+        problems = error.problems
+    if wants_json():
+        put_json(
+            {
+                "ok": not problems,
+                "problems": [_as_json(one) for one in problems],
+                "notes": [_as_json(one) for one in remarks],
+            }
+        )
+    else:
+        for remark in remarks:
+            click.echo(f"note: {remark}", err=True)
+        for problem in problems:
+            click.echo(str(problem))
+        if not problems:
+            click.echo("OK")
+    if problems:
+        sys.exit(2)
+
+
+def _as_json(problem: Problem) -> dict[str, Any]:
+    return {
+        "file": str(problem.file),
+        "line": problem.line,
+        "key": problem.key,
+        "what": problem.what,
+        "remedy": problem.remedy,
+    }

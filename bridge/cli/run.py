@@ -1,0 +1,24 @@
+"""`partpay-bridge run`: the daemon, in the foreground."""
+
+import sys
+
+import click
+
+from bridge.cli.command import Command, config_file
+from bridge.config import ConfigError, load, secret_problems
+from bridge.state_dir import become_owner
+
+
+@click.command(cls=Command)
+def run() -> None:
+    """Run the daemon until SIGTERM or SIGINT.
+
+    Says `event=ready` on stderr, and tells systemd, once it takes sales.
+    """
+    settings = load(config_file())
+    become_owner(settings.bridge.state_dir)
+    if problems := secret_problems(settings, serving=True):
+        raise ConfigError(problems)
+    from bridge import daemon  # noqa: PLC0415 (most commands do without it)
+
+    sys.exit(daemon.run(settings))

@@ -1,0 +1,116 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from bridge.cli.main import COMMANDS, program
+
+Invoke = Callable[..., Any]
+
+
+def commands(command: click.Command, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    if not isinstance(command, click.Group):
+        return [path]
+    context = click.Context(command)
+    found = []
+    for name in command.list_commands(context):
+        inner = command.get_command(context, name)
+        assert inner is not None
+        found += commands(inner, (*path, name))
+    return found
+
+
+@pytest.mark.parametrize("path", commands(program))
+def test_every_command_explains_itself_on_a_screen(bare: Invoke, path: tuple[str, ...]) -> None:
+    done = bare(*path, "--help")
+    assert done.exit_status == 0
+    assert "--config FILE" in done.out
+    assert "--json" in done.out
+    assert len(done.out.splitlines()) <= 40
+
+
+def test_the_page_names_these_commands() -> None:
+    named = {" ".join(path) for path in commands(program)}
+    assert named >= {
+        "run",
+        "check-config",
+        *(f"merchants {verb}" for verb in ("add", "list", "show", "set", "remove", "import")),
+        *(f"terminals {verb}" for verb in ("add", "list", "show", "set", "remove")),
+        "status",
+        *(f"tenders {verb}" for verb in ("list", "show", "attention", "acknowledge", "explain")),
+        *(f"tenders {verb}" for verb in ("totals", "export")),
+        "audit",
+    }
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--config", "{}", "--json", "merchants", "list"),
+        ("merchants", "--config", "{}", "--json", "list"),
+        ("merchants", "list", "--json", "--config", "{}"),
+        ("--json", "merchants", "--config", "{}", "list"),
+        ("--config", "/nowhere", "merchants", "list", "--config", "{}", "--json"),
+    ],
+)
+def test_config_and_json_stand_before_or_after(
+    bare: Invoke, config: Path, words: tuple[str, ...]
+) -> None:
+    done = bare(*(word.format(config) for word in words))
+    assert (done.exit_status, done.json) == (0, [])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("frobnicate",),
+        ("merchants", "frobnicate"),
+        ("merchants", "add", "--id", "M1"),
+        ("merchants", "list", "--frobnicate"),
+        ("merchants", "show"),
+        ("merchants", "show", "M1", "M2"),
+        ("terminals", "add", "--baud", "fast"),
+        ("tenders", "list", "--from", "yesterday"),
+        ("tenders", "acknowledge"),
+        ("audit", "--head", "xyz"),
+        ("run", "away"),
+    ],
+)
+def test_wrong_usage_is_2(invoke: Invoke, words: tuple[str, ...]) -> None:
+    done = invoke(*words)
+    assert (done.exit_status, done.out) == (2, "")
+    assert "Error" in done.err
+
+
+@pytest.mark.parametrize("command", ["run", "check-config", "status", "merchants list", "audit"])
+def test_a_wrong_configuration_is_2_everywhere(bare: Invoke, tmp_path: Path, command: str) -> None:
+    file = tmp_path / "wrong.toml"
+    file.write_text('[bridge]\nstroe = "AKL01"\n[partpay]\nenvironment = "sandbox"\n')
+    done = bare(*command.split(), "--config", str(file))
+    assert done.exit_status == 2
+    told = done.out + done.err
+    assert f"{file}:2: bridge.stroe: is an unknown key; did you mean store?" in told
+    assert f"{file}:1: bridge.store: is missing" in told
+
+
+def test_version(bare: Invoke) -> None:
+    assert bare("--version").out.startswith("partpay-bridge 0.")
+
+
+def test_nothing_heavy_is_loaded_before_a_command_needs_it() -> None:
+    heavy = ("requests", "PIL", "zxingcpp", "rich", "falcon", "waitress", "cryptography", "qrcode")
+    script = (
+        "import sys\n"
+        "import bridge.cli.main\n"
+        f"from importlib import import_module\n"
+        f"for place in {list(COMMANDS.values())!r}: import_module(place.partition(':')[0])\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
