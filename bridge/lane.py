@@ -22,6 +22,7 @@ Give it what has come in before telling it the time.
 from __future__ import annotations
 
 import logging
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -32,7 +33,14 @@ from bridge.outcomes import REFUSALS
 from drivers.display.geometry import Panel
 from drivers.link.authentication import PAIRING_TYPES, Keys
 from drivers.link.dialect import Dialect
-from drivers.link.image_transfer import For, ImageTransfer, Picture, Result, image_ids
+from drivers.link.image_transfer import (
+    TRIES_MAX,
+    For,
+    ImageTransfer,
+    Picture,
+    Result,
+    image_ids,
+)
 from drivers.link.messages import (
     OBJECTS,
     Accepted,
@@ -49,6 +57,7 @@ from drivers.link.messages import (
     PairKey,
     Ping,
     Pong,
+    Progress,
     Query,
     Reason,
     Refund,
@@ -72,7 +81,7 @@ from drivers.link.session import (
     Session,
     SessionEvent,
 )
-from drivers.profiles import AS_TOLD, Profile
+from drivers.profiles import AS_TOLD, Profile, Quirk
 
 log = logging.getLogger(__name__)
 
@@ -380,6 +389,7 @@ class Lane:
             max_body=self._session.peer_max_body,
             coded=self._session.coded,
             owner=None if accepted is None else _owner(accepted, life_ends),
+            tries_max=1 if Quirk.SILENT_IMAGE in self.profile.quirks else TRIES_MAX,
         )
         self._image = _Image(
             transfer,
@@ -602,6 +612,8 @@ class Lane:
     # -- saying ------------------------------------------------------------------------------
 
     def _send(self, message: Message) -> bool:
+        if Quirk.ASCII_TEXT in self.profile.quirks:
+            message = _in_ascii(message)
         try:
             fell_out = self._session.send(message)
         except ValueError as error:
@@ -633,6 +645,25 @@ _FROM_TERMINAL: Final = (
 def _named(message: Message, sequence: int) -> bytes:
     """DF0C: type and sequence number."""
     return bytes((message.type_code, sequence))
+
+
+def _in_ascii(message: Message) -> Message:
+    """The same with its texts for people in ASCII; never longer than before."""
+    match message:
+        case Refused() | Progress() | DisplayText():
+            return replace(message, text=_ascii(message.text))
+        case Outcome():
+            number = message.order_number
+            return replace(
+                message, text=_ascii(message.text), order_number=number and _ascii(number)
+            )
+        case _:
+            return message
+
+
+def _ascii(text: str) -> str:
+    letters = (one for one in unicodedata.normalize("NFD", text) if not unicodedata.combining(one))
+    return "".join(letters).encode("ascii", "replace").decode()
 
 
 def _owner(accepted: Accepted, life_ends: float) -> For:

@@ -5,21 +5,27 @@ Rules
   HELLO says; what it leaves out is as HELLO says.
 - Everything in a file is checked when it is read; a key that is not known is an error, so that a
   misspelled one is never silently without effect.
-- Generic profiles are by panel size; formats are listed quickest on the line first, and a terminal
-  that does not know one says so (IMAGE_STATUS 3), which leads to the next.
+- Generic profiles are by panel size (`mono-…`, `colour-…`) and by the family of the panel's controller
+  (`family-…`); formats are listed quickest on the line first, and a terminal that does not know one
+  says so (IMAGE_STATUS 3), which leads to the next.
+- `baud` and `usb_ids` describe the port: they are for whoever registers a terminal (a baud rate that
+  nobody named) and for ports that are named by a profile (`usb:PROFILE`), not for a running lane.
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from enum import Enum
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+from drivers.line.line import BAUD_MAX, BAUD_MIN
 from drivers.link.messages import OBJECTS
 
 BODY_MIN_BYTES, BODY_MAX_BYTES = 640, 4_092
@@ -28,6 +34,13 @@ BODY_MIN_BYTES, BODY_MAX_BYTES = 640, 4_092
 FORMATS_MAX = OBJECTS[0xDF12].max_bytes
 PIXELS_MAX = OBJECTS[0xDF10].largest
 IMAGE_MAX_BYTES = OBJECTS[0xDF1E].largest
+
+USB_INTERFACE_MAX = 255
+"""bInterfaceNumber is a byte."""
+USB_IDS_MAX = 16
+"""One model under more product numbers than this is several models."""
+
+_USB_ID = re.compile(r"([0-9a-f]{4}):([0-9a-f]{4})", re.IGNORECASE)
 
 
 class ProfileError(ValueError):
@@ -38,6 +51,26 @@ class UnknownProfileError(ProfileError):
     """There is no profile of that name."""
 
 
+class Quirk(Enum):
+    """What a kind of terminal does against the link's page, and what the bridge does about it."""
+
+    SILENT_IMAGE = "silent-image"
+    """It says no IMAGE_STATUS: an image is sent once, not three times with 5 s between."""
+    ASCII_TEXT = "ascii-text"
+    """Its letters are ASCII alone: in DF05 and DF03 accents are left out, what is left becomes a `?`."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsbId:
+    """idVendor and idProduct of a device."""
+
+    vendor: int
+    product: int
+
+    def __str__(self) -> str:
+        return f"{self.vendor:04x}:{self.product:04x}"
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """What stands in place of what HELLO says; None: as HELLO says.
@@ -45,6 +78,8 @@ class Profile:
     `panel_width`, `panel_height` in pixels, both or neither. `formats`: image format codes, a byte
     each, best first (terminal-link §5). `max_body` and `largest_image` in bytes (DF13, DF1E).
     `inverted`: the panel shows a 0 dark in formats 01 to 04 and 10, against the link's page.
+    `baud`: how it leaves the factory. `usb_ids`: how it is known on USB, where it is a vendor-class
+    device; `usb_interface`: which of its interfaces, where the first one is the wrong one.
     """
 
     name: str
@@ -55,6 +90,10 @@ class Profile:
     formats: bytes | None = None
     max_body: int | None = None
     largest_image: int | None = None
+    baud: int | None = None
+    usb_ids: tuple[UsbId, ...] = ()
+    usb_interface: int | None = None
+    quirks: frozenset[Quirk] = frozenset()
 
 
 AS_TOLD = Profile("", "as the terminal says")
@@ -85,6 +124,8 @@ def read_profile(name: str, text: str, source: str) -> Profile:
         )
     if ("panel_width" in values) is not ("panel_height" in values):
         raise ProfileError(f"{source}: panel_width and panel_height come both or neither")
+    if "usb_interface" in values and "usb_ids" not in values:
+        raise ProfileError(f"{source}: usb_interface says nothing without usb_ids; add them")
     return Profile(name, **values)
 
 
@@ -113,6 +154,31 @@ def profile_named(name: str | None) -> Profile:
     except KeyError:
         known = ", ".join(installed_profiles())
         raise UnknownProfileError(f"there is no profile {name!r}; there are {known}") from None
+
+
+def profile_facts(profile: Profile) -> dict[str, Any]:
+    """What a profile says, as JSON has it: each key of KEYS as its file would give it, None where it
+    says nothing, and `name` first. For `profiles list` and `profiles show`."""
+    formats = None if profile.formats is None else [f"{code:02X}" for code in profile.formats]
+    return {
+        "name": profile.name,
+        "title": profile.title,
+        "panel_width": profile.panel_width,
+        "panel_height": profile.panel_height,
+        "inverted": profile.inverted,
+        "formats": formats,
+        "max_body": profile.max_body,
+        "largest_image": profile.largest_image,
+        "baud": profile.baud,
+        "usb_ids": [str(usb_id) for usb_id in profile.usb_ids],
+        "usb_interface": profile.usb_interface,
+        "quirks": sorted(quirk.value for quirk in profile.quirks),
+    }
+
+
+def all_profile_facts() -> list[dict[str, Any]]:
+    """`profile_facts` of every profile that comes with the program, by name."""
+    return [profile_facts(profile) for _, profile in sorted(installed_profiles().items())]
 
 
 def _number(low: int, high: int) -> Callable[[object], int]:
@@ -153,6 +219,29 @@ def _formats(value: object) -> bytes:
     return bytes(codes)
 
 
+def _usb_ids(value: object) -> tuple[UsbId, ...]:
+    remedy = 'give a list of ids as `lsusb` tells them, as ["0fe6:811e"]'
+    if not isinstance(value, list) or not 0 < len(value) <= USB_IDS_MAX:
+        raise ValueError(f"{remedy}; 1 to {USB_IDS_MAX} of them")
+    ids = []
+    for text in value:
+        found = _USB_ID.fullmatch(text) if isinstance(text, str) else None
+        if found is None:
+            raise ValueError(f"{text!r}: {remedy}")
+        ids.append(UsbId(int(found[1], 16), int(found[2], 16)))
+    return tuple(dict.fromkeys(ids))
+
+
+def _quirks(value: object) -> frozenset[Quirk]:
+    known = ", ".join(quirk.value for quirk in Quirk)
+    if not isinstance(value, list):
+        raise ValueError(f"give a list; known are {known}")
+    try:
+        return frozenset(Quirk(name) for name in value)
+    except ValueError:
+        raise ValueError(f"one is not known; known are {known}") from None
+
+
 KEYS: Mapping[str, Callable[[object], object]] = {
     "title": _title,
     "panel_width": _number(1, PIXELS_MAX),
@@ -161,6 +250,10 @@ KEYS: Mapping[str, Callable[[object], object]] = {
     "formats": _formats,
     "max_body": _number(BODY_MIN_BYTES, BODY_MAX_BYTES),
     "largest_image": _number(1, IMAGE_MAX_BYTES),
+    "baud": _number(BAUD_MIN, BAUD_MAX),
+    "usb_ids": _usb_ids,
+    "usb_interface": _number(0, USB_INTERFACE_MAX),
+    "quirks": _quirks,
 }
 """Key of a profile's file -> what checks and reads its value."""
 

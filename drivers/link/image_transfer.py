@@ -108,7 +108,9 @@ class ImageTransfer:
     """One image of one tender, or, with `owner` None, a test picture for an idle panel.
 
     `baud` and `max_body` (bytes, the terminal's) size the pieces; `coded`: messages carry DF26 and
-    DF7F. `ids` is the line's `image_ids`.
+    DF7F. `ids` is the line's `image_ids`. `tries_max`: of one format, where
+    nothing is said to it; 1 for a terminal that is known to say no status, so that its panel does
+    not flicker for nothing.
 
     How to drive it. While `wants_picture`, have the next one drawn and give it to `picture`. When
     the session is idle, send what `next_message` returns. Tell it `status`, `delivered`, `given_up`
@@ -124,8 +126,10 @@ class ImageTransfer:
         max_body: int,
         coded: bool = False,
         owner: For | None = None,
+        tries_max: int = TRIES_MAX,
     ) -> None:
         self._dialect = dialect
+        self._tries_max = tries_max
         self._ids = ids
         self._owner = owner
         self._coded = coded
@@ -140,6 +144,7 @@ class ImageTransfer:
         self._tries = 0
         self._try_answered = False
         self._show_said = False
+        self._frame_lost = False
         self._answered = False
         self._answered_ever = False
         self._unanswered: set[int] = set()
@@ -201,7 +206,7 @@ class ImageTransfer:
         self._image_id = next(self._ids)
         self._tries += 1
         self._offset = 0
-        self._try_answered = self._show_said = False
+        self._try_answered = self._show_said = self._frame_lost = False
         self._stage = _Stage.SENDING if picture.data else _Stage.SHOWING
         return ImageOpen(
             image_id=self._image_id,
@@ -281,6 +286,7 @@ class ImageTransfer:
             return
         if message.image_id != self._image_id:
             return
+        self._frame_lost = True
         if self._stage in (_Stage.SENDING, _Stage.SHOWING):
             self._wait(now)
         else:
@@ -311,7 +317,8 @@ class ImageTransfer:
 
     def _again_or_next(self) -> None:
         self._deadline = None
-        if self._tries < TRIES_MAX:
+        heard_of = self._try_answered or self._frame_lost
+        if self._tries < (TRIES_MAX if heard_of else self._tries_max):
             self._stage = _Stage.OPENING if self._owner is None else _Stage.ACCEPTING
             self._result = None
         elif self._answered_ever:

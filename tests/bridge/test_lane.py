@@ -50,7 +50,7 @@ from drivers.link.messages import (
 )
 from drivers.link.sealed import TerminalSeal
 from drivers.link.session import Received, Session
-from drivers.profiles import AS_TOLD, Profile
+from drivers.profiles import AS_TOLD, Profile, Quirk
 
 PORT = "/dev/ttyUSB7"
 HELLO = Hello("T1", "SN1", 1, "Model", "1.0", 128, 64, b"\x10\x83\x21", 1024)
@@ -666,6 +666,28 @@ def test_a_profile_stands_in_place_of_what_hello_says() -> None:
     bench.drawn(Drawn(0x81, bytes(3_000)))
     pieces = [message for message in bench.heard if isinstance(message, ImageData)]
     assert max(len(piece.data) for piece in pieces) < 700
+
+
+def test_a_terminal_that_is_known_to_say_no_status_gets_an_image_once() -> None:
+    bench = Bench(profile=Profile("p", "p", quirks=frozenset({Quirk.SILENT_IMAGE})))
+    bench.welcomed()
+    bench.show()
+    bench.drawn(Drawn(0x10))
+    bench.run(10 * STATUS_TIMEOUT_S)
+    assert bench.heard_types().count("IMAGE_SHOW") == 1
+    assert bench.posted == []
+
+
+def test_a_terminal_without_accents_gets_texts_without_them() -> None:
+    bench = Bench(profile=Profile("p", "p", quirks=frozenset({Quirk.ASCII_TEXT})))
+    bench.welcomed()
+    told = replace(OUTCOME, text="TEST Kōwhai – café €5", order_number="Ā-1")
+    bench.lane.say(told, bench.now)
+    bench.lane.show_text("naïve", bench.now)
+    bench.settle()
+    outcome, text = bench.heard
+    assert outcome == replace(told, text="TEST Kowhai ? cafe ?5", order_number="A-1")
+    assert text == DisplayText("TEST naive")
 
 
 def test_a_format_listed_twice_is_tried_once(bench: Bench) -> None:

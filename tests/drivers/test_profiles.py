@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from drivers.display.raster import image_formats
 from drivers.profiles import (
     AS_TOLD,
+    KEYS,
     Profile,
     ProfileError,
+    Quirk,
     UnknownProfileError,
+    UsbId,
+    all_profile_facts,
     installed_profiles,
+    profile_facts,
     profile_named,
     profiles_in,
     read_profile,
@@ -26,17 +33,23 @@ def test_there_is_a_generic_profile_for_each_common_panel(size: str) -> None:
     assert profile.formats[0] == 0x10
 
 
-def test_all_that_come_with_the_program_are_right_and_named_after_their_panel() -> None:
+def test_all_that_come_with_the_program_are_right_and_generic_ones_named_after_their_panel() -> (
+    None
+):
     for name, profile in installed_profiles().items():
         kind, _, size = name.partition("-")
-        assert kind in {"mono", "colour"}
-        assert size == f"{profile.panel_width}x{profile.panel_height}"
+        assert kind in {"mono", "colour", "family"}
+        assert profile.formats is not None
+        assert set(profile.formats) <= image_formats().by_code.keys()
+        if kind != "family":
+            assert size == f"{profile.panel_width}x{profile.panel_height}"
 
 
 def test_no_profile_leaves_all_as_told() -> None:
     assert profile_named(None) is profile_named("") is AS_TOLD
     values = {AS_TOLD.panel_width, AS_TOLD.formats, AS_TOLD.max_body, AS_TOLD.largest_image}
     assert values == {None}
+    assert not AS_TOLD.quirks
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
@@ -53,9 +66,48 @@ def test_what_a_file_says_is_what_comes_out() -> None:
         formats = ["90", "83"]
         max_body = 1024
         largest_image = 4096
+        baud = 9600
+        usb_ids = ["0FE6:811e", "0fe6:811E", "1234:5678"]
+        usb_interface = 1
+        quirks = ["silent-image"]
     """
     profile = read_profile("acme-t1", text, "acme-t1.toml")
-    assert profile == Profile("acme-t1", "Acme T1", 128, 64, True, b"\x90\x83", 1024, 4096)
+    assert profile == Profile(
+        "acme-t1",
+        "Acme T1",
+        128,
+        64,
+        True,
+        b"\x90\x83",
+        1024,
+        4096,
+        9600,
+        (UsbId(0x0FE6, 0x811E), UsbId(0x1234, 0x5678)),
+        1,
+        frozenset({Quirk.SILENT_IMAGE}),
+    )
+    assert profile_facts(profile) == {
+        "name": "acme-t1",
+        "title": "Acme T1",
+        "panel_width": 128,
+        "panel_height": 64,
+        "inverted": True,
+        "formats": ["90", "83"],
+        "max_body": 1024,
+        "largest_image": 4096,
+        "baud": 9600,
+        "usb_ids": ["0fe6:811e", "1234:5678"],
+        "usb_interface": 1,
+        "quirks": ["silent-image"],
+    }
+
+
+def test_facts_of_a_profile_are_what_its_file_may_say_and_can_be_written_as_json() -> None:
+    every = all_profile_facts()
+    assert [one["name"] for one in every] == sorted(installed_profiles())
+    for one in every:
+        assert list(one) == ["name", *KEYS]
+        assert json.loads(json.dumps(one)) == one
 
 
 @pytest.mark.parametrize(
@@ -76,6 +128,13 @@ def test_what_a_file_says_is_what_comes_out() -> None:
         ("formats = " + str([f"{code:02x}" for code in range(17)]), "1 to 16"),
         ("formats = ", "no TOML"),
         ('title = ""', "few words"),
+        ("baud = 1200", "9600 to 921600"),
+        ('usb_ids = ["0fe6811e"]', "lsusb"),
+        ("usb_ids = []", "1 to 16"),
+        ("usb_ids = [1]", "lsusb"),
+        ("usb_interface = 1", "without usb_ids"),
+        ('quirks = ["loud"]', "ascii-text"),
+        ('quirks = "loud"', "give a list"),
     ],
 )
 def test_a_wrong_file_is_refused_with_file_key_and_remedy(line: str, said: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.link.dialect import DIALECTS, Dialect
-from drivers.link.image_transfer import For, ImageTransfer, Result, image_ids
+from drivers.link.image_transfer import TRIES_MAX, For, ImageTransfer, Result, image_ids
 from drivers.link.messages import (
     Accepted,
     ImageData,
@@ -59,9 +59,16 @@ def transfer(
     coded: bool = False,
     owner: For | None = TENDER,
     after: int = 0,
+    tries_max: int = TRIES_MAX,
 ) -> ImageTransfer:
     return ImageTransfer(
-        dialect, image_ids(after), baud=baud, max_body=max_body, coded=coded, owner=owner
+        dialect,
+        image_ids(after),
+        baud=baud,
+        max_body=max_body,
+        coded=coded,
+        owner=owner,
+        tries_max=tries_max,
     )
 
 
@@ -480,6 +487,26 @@ def test_a_frame_that_was_given_up_costs_the_try_and_the_time_of_one(frames_befo
     # What is said of the try before means nothing now.
     image.given_up(message, 9.0)
     assert image.next_wake() == 13.0
+
+
+def test_a_terminal_that_is_known_to_be_silent_is_asked_once_but_a_lost_frame_is_made_good() -> (
+    None
+):
+    image = transfer(tries_max=1)
+    image.picture(Drawn())
+    opening, *_ = said(image)
+    image.given_up(opening, 3.0)
+    image.wake(8.0)
+    assert words(said(image, 8.0))[:2] == ["ACCEPTED", "IMAGE_OPEN"]
+    silence(image)
+    assert image.result is Result.UNANSWERED
+
+
+def test_a_terminal_that_was_thought_silent_and_says_1_gets_the_image_again() -> None:
+    image = transfer(tries_max=1)
+    image.picture(Drawn())
+    said(image)
+    assert words(answer(image, BAD_CHECK))[:2] == ["ACCEPTED", "IMAGE_OPEN"]
 
 
 def test_another_message_that_was_given_up_means_nothing() -> None:
