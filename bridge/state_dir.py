@@ -12,7 +12,7 @@ import os
 import pwd
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -52,10 +52,12 @@ class StateDirBusyError(StateDirError):
         )
 
 
-def become_owner(state_dir: Path) -> None:
+def become_owner(state_dir: Path, before: Callable[[], None] = lambda: None) -> None:
     """Goes on as the owner of the directory, where this process is root's and the directory is not.
 
     Nothing where it is missing. The groups are the owner's too (dialout opens the ports).
+    before: called where a change is about to be made: it loads what only root may be able to read,
+    such as a program that was installed in root's home.
     """
     if os.geteuid() != 0:
         return
@@ -67,6 +69,7 @@ def become_owner(state_dir: Path) -> None:
         raise _unusable(state_dir, error) from error
     if about.st_uid == 0:
         return
+    before()
     try:
         owner = pwd.getpwuid(about.st_uid)
     except KeyError:

@@ -6,6 +6,7 @@ A command that runs as root goes on as the owner of state_dir, once the configur
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ def answering(request: Request) -> Iterator[Answer]:
     """The answer, as long as it is read within the `with`. Raises what `main` tells of."""
     who = this_user()
     settings = load(config_file())
-    become_owner(settings.bridge.state_dir)
+    become_owner(settings.bridge.state_dir, load_everything)
     deadline = time.monotonic() + DAEMON_WAIT_S
     while True:
         try:
@@ -58,6 +59,21 @@ def answering(request: Request) -> Iterator[Answer]:
         with state, _handler(settings) as handler:
             yield handler(request, who)
             return
+
+
+def load_everything() -> None:
+    """What commands load when they need it, all at once."""
+    for module in (
+        "bridge.audit",
+        "bridge.daemon",
+        "bridge.inquiry",
+        "bridge.journal.reader",
+        "drivers.line.serial",
+        "drivers.profiles",
+        "rich.console",
+        "rich.table",
+    ):
+        import_module(module)
 
 
 def facts(request: Request) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from bridge.cli.asking import journal_file
+from bridge.cli.asking import journal_file, load_everything
 from bridge.cli.command import Command, config_file, wants_json
 from bridge.cli.printing import Column, put_facts, put_json, put_rows
 from bridge.config import load
@@ -36,7 +36,7 @@ def audit(head: str | None) -> None:
     partpay-bridge audit --head 9f2c…    # of a line event=journal-head
     """
     settings = load(config_file())
-    become_owner(settings.bridge.state_dir)
+    become_owner(settings.bridge.state_dir, load_everything)
     journal = journal_file(settings)
     from bridge.audit import audit as audit_journal  # noqa: PLC0415 (no other command needs it)
 

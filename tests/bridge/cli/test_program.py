@@ -1,7 +1,9 @@
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -99,6 +101,29 @@ def test_a_wrong_configuration_is_2_everywhere(bare: Invoke, tmp_path: Path, com
 
 def test_version(bare: Invoke) -> None:
     assert bare("--version").out.startswith("partpay-bridge 0.")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_what_root_begins_goes_on_as_the_owner(config: Path) -> None:
+    nobody = 65534
+    with TemporaryDirectory() as folder:  # tmp_path is root's alone, all the way up
+        Path(folder).chmod(0o755)
+        state = Path(folder) / "state"
+        state.mkdir(mode=0o700)
+        os.chown(state, nobody, nobody)
+        file = Path(folder) / "bridge.toml"
+        file.write_text(config.read_text().replace(str(config.parent), folder))
+        script = "from bridge.cli.main import main; main()"
+        for words in ("merchants add --id M1 --name Shoes", "merchants list --json"):
+            done = subprocess.run(
+                [sys.executable, "-c", script, *words.split(), "--config", str(file)],
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=60,
+            )
+        assert '"id": "M1"' in done.stdout
+        assert {one.stat().st_uid for one in state.iterdir()} == {nobody}
 
 
 def test_nothing_heavy_is_loaded_before_a_command_needs_it() -> None:
