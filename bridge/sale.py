@@ -42,6 +42,8 @@ from bridge.tender import (
 
 CREATE_PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0)
 """Between creates (reliability, section 6.2)."""
+KEYED_FINDS: Final = 3
+"""Creates with the key that look for an order owed a reversal; the next ones go without it."""
 DISPUTE_PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0)
 """Between questions where a signed approval and PartPay's own answer differ (reliability, O-3)."""
 CONFIRM_PAUSE_S: Final = 0.4
@@ -132,8 +134,12 @@ def _perhaps(
 
 
 def without_key(a: Attempt) -> bool:
-    """After two equal 5xx the create is sent without its key, which may hold that answer (O-7)."""
-    return a.run.same_fingerprint >= 1
+    """Whether the create goes without its Idempotency-Key, under which PartPay may keep a useless answer (O-7).
+
+    So after two equal 5xx; and, to find an order that is owed a reversal, after some tries of any kind.
+    """
+    owed = a.owed is Owed.OWED and a.tries(Ask.CREATE) >= KEYED_FINDS
+    return owed or a.run.same_fingerprint >= 1
 
 
 def _created(t: Tender, a: Attempt, told: Told, c: Circumstances) -> Tender:

@@ -234,6 +234,10 @@ class TerminalOnPty:
     def power_on(self) -> None:
         self._do(self._host.power_on)
 
+    def write_raw(self, data: bytes) -> None:
+        """Puts these bytes on the line beside what the terminal says, as interference would."""
+        self._do(partial(self._host.write_raw, data))
+
     def _do(self, what: Callable[[], Result]) -> Result:
         """On the loop's thread; what it raises comes out here."""
         answer: Future[Result] = Future()

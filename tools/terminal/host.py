@@ -103,6 +103,12 @@ class Host:
         line.close()
         self._unplugged("pulled")
 
+    def write_raw(self, data: bytes) -> None:
+        """Put bytes on the line that no message stands for. Raises NotNow."""
+        if self._line is None:
+            raise NotNow("the cable is out")
+        self._line.write(data)
+
     def close(self) -> None:
         """Give the line up, without a word; after the loop has ended."""
         if self._line is not None:
