@@ -1,5 +1,6 @@
 """Over real sockets: what PartPay, a proxy, a monitor and an attacker get."""
 
+import errno
 import hashlib
 import hmac
 import http.client
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from bridge import listener
+from bridge import http_server, listener
 from bridge.config_values import Address
 from bridge.health import Health
 from bridge.http_server import CannotListenError, HttpServer, Limits
@@ -348,6 +349,78 @@ def test_callbacks_that_wait_leave_room_for_healthz(world: World) -> None:
         for connection in waiting:
             connection.close()
     assert statuses == [200] * listener.WAITING_MAX
+
+
+def test_where_all_are_being_answered_the_next_one_is_put_off() -> None:
+    with serving(connections_max=1) as world:
+        future: Future[int] = Future()
+        asked = threading.Event()
+
+        def answer(callback: SignedCallback) -> Future[int]:
+            asked.set()
+            return future
+
+        world.answer = answer
+        with closing(world.connect()) as first:
+            first.request("POST", PATH, sealed(SIGNED))
+            assert asked.wait(TIMEOUT_S)
+            with world.raw() as second:
+                assert everything(second).startswith(b"HTTP/1.1 503")
+            future.set_result(200)
+            assert first.getresponse().status == 200
+
+
+def test_a_reply_that_nobody_takes_ends() -> None:
+    with serving(reply_s=0.05) as world, world.raw() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            while True:
+                connection.sendall(request * 10)
+
+
+def test_without_descriptors_there_is_a_pause_and_then_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_server, "ACCEPT_PAUSE_S", 0.05)
+    with serving() as world, world.raw() as silent:
+        silent.sendall(b"POST ")
+        server = world.server._server
+        assert server is not None
+        accept, failures = server.accept, [errno.EMFILE, errno.ECONNRESET]
+
+        def failing() -> Any:
+            if failures:
+                raise OSError(failures.pop(0), "no")
+            return accept()
+
+        assert world.ask("GET", "/healthz")[0] == 200  # so that the silent one is in
+        monkeypatch.setattr(server, "accept", failing)
+        assert world.ask("GET", "/healthz")[0] == 200
+        assert failures == []
+        assert everything(silent) == b""
+
+
+def test_what_breaks_the_loop_is_said_and_survived(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "BROKEN_PAUSE_S", 0.0)
+    loop, failures = http_server.wasyncore.loop, [ValueError("odd")]
+
+    def failing(*given: Any, **named: Any) -> None:
+        if failures:
+            raise failures.pop()
+        loop(*given, **named)
+
+    monkeypatch.setattr(http_server.wasyncore, "loop", failing)
+    said: list[BaseException] = []
+    health = Health(lambda: 0.0)
+    sources = Sources(dict, lambda callback: done(200), health.report)
+    with HttpServer(Address("127.0.0.1", 0), Limits(BODY_MAX_BYTES)) as server:
+        server.start(application(None, sources, Metrics(), Log(Lines())), said.append)
+        host, port = server.address.host, server.address.port
+        with closing(http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)) as connection:
+            connection.request("GET", "/healthz")
+            assert connection.getresponse().status == 200
+    assert [str(error) for error in said] == ["odd"]
 
 
 def test_a_connection_is_used_again(world: World) -> None:
