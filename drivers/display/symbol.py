@@ -26,10 +26,7 @@ from typing import cast
 
 import zxingcpp
 from PIL import Image
-from qrcode import util as qrcode_tables
-from qrcode.main import QRCode
 
-from drivers.display import segments
 from drivers.display.reading import bytes_in, payload_bytes
 
 PAYLOAD_MAX_BYTES = 7089
@@ -108,19 +105,15 @@ def _by_zxing(data: bytes) -> Modules | None:
 
 
 def _by_qrcode(data: bytes) -> Modules | None:
-    fit = segments.smallest(data)
-    if fit is None:
+    """Loads qrcode when it is first needed: most daemons never do, and it costs them 3 MiB."""
+    from drivers.display.qrcode_writer import matrix_of  # noqa: PLC0415
+
+    drawn = matrix_of(data)
+    if drawn is None:
         return None
-    symbol: QRCode[object] = QRCode(
-        version=fit.version, error_correction=segments.QRCODE_LEVELS[fit.level], border=0
-    )
-    for segment in fit.segments:
-        symbol.add_data(qrcode_tables.QRData(segment.data, mode=segment.mode, check_data=False))
-    symbol.make(fit=False)
-    rows = tuple(
-        int("".join("1" if dark else "0" for dark in row), 2) for row in symbol.get_matrix()
-    )
-    return Modules(len(rows), rows, fit.level)
+    matrix, level = drawn
+    rows = tuple(int("".join("1" if dark else "0" for dark in row), 2) for row in matrix)
+    return Modules(len(rows), rows, level)
 
 
 def _proof(modules: Modules) -> Image.Image:
