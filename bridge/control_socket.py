@@ -29,6 +29,8 @@ CONNECTIONS_MAX: Final = 16
 PATIENCE_S: Final = 30.0
 """How long one end waits for the other to read or write."""
 ROWS_AT_ONCE: Final = 100
+STOP_LOOK_S: Final = 0.5
+"""How often it is looked whether to stop, while there is no room."""
 
 
 class NoDaemonError(Exception):
@@ -145,21 +147,20 @@ class ControlServer:
 
     def _accept(self) -> None:
         while not self._stopping:
+            # Who finds no room waits in the kernel's queue: a refusal could cross with the
+            # question.
+            if not self._room.acquire(timeout=STOP_LOOK_S):
+                continue
             try:
                 connection, _ = self._socket.accept()
             except OSError:
+                self._room.release()
                 if self._stopping:
                     return
                 self._log.error("control-broke", text="the control socket cannot be read")
                 threading.Event().wait(1.0)
                 continue
             connection.settimeout(PATIENCE_S)
-            if not self._room.acquire(blocking=False):
-                with connection, suppress(OSError):
-                    connection.sendall(
-                        _refusal(CommandError(1, "too many commands at once", "wait"))
-                    )
-                continue
             threading.Thread(
                 target=self._serve, args=(connection,), name="command", daemon=True
             ).start()

@@ -441,24 +441,34 @@ def test_commands_that_hang_hold_up_no_other(
             assert hanging.recv(10) == b""
 
 
-def test_there_are_only_so_many_at_once(
+def test_there_are_only_so_many_at_once_and_the_others_wait(
     tmp_path: Path, handler: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control_socket, "CONNECTIONS_MAX", 1)
     inside, release = threading.Event(), threading.Event()
+    present, most = 0, 0
 
     def waiting(request: Request, who: Who) -> Answer:
+        nonlocal present, most
+        present += 1
+        most = max(most, present)
         inside.set()
         release.wait(TIMEOUT_S)
+        present -= 1
         return Facts({})
 
     with serving(tmp_path / "control.sock", waiting) as path:
         first = threading.Thread(target=ask, args=(path, Status(), ALICE))
         first.start()
         assert inside.wait(TIMEOUT_S)
-        assert "too many" in refusal(lambda: ask(path, Status(), ALICE)).what
+        second = threading.Thread(target=ask, args=(path, Status(), ALICE))
+        second.start()
         release.set()
         first.join(TIMEOUT_S)
+        second.join(TIMEOUT_S)
+        assert not first.is_alive()
+        assert not second.is_alive()
+        assert most == 1
 
 
 def test_a_daemon_that_ends_in_the_middle_is_said(tmp_path: Path) -> None:

@@ -371,12 +371,15 @@ def test_where_all_are_being_answered_the_next_one_is_put_off() -> None:
 
 
 def test_a_reply_that_nobody_takes_ends() -> None:
-    with serving(reply_s=0.05) as world, world.raw() as connection:
+    with serving(reply_s=0.05) as world:
+        # Each connection gets the buffer of the socket that it came in by.
+        world.server._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        connection = world.raw()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
-        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+        with connection, pytest.raises((ConnectionResetError, BrokenPipeError)):
             while True:
-                connection.sendall(request * 10)
+                connection.sendall(request)
 
 
 def test_without_descriptors_there_is_a_pause_and_then_it_goes_on(
