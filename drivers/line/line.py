@@ -35,6 +35,8 @@ class TroubleKind(Enum):
     """This process may not open it. A person has to give it the right to."""
     TAKEN = "taken"
     """Another program has it. A person has to stop that."""
+    AMBIGUOUS = "ambiguous"
+    """Several devices answer to that name. A person has to say which one it is."""
     BROKEN = "broken"
     """It was there and failed: unplugged in use, or a device that does not answer."""
 
@@ -95,6 +97,7 @@ class LineMaker(Protocol):
 
 LINES: Mapping[str, str] = {
     "serial": "drivers.line.serial:SerialLine",
+    "usb": "drivers.line.usb_bulk:UsbBulkLine",
 }
 """Name -> module:object. Imported when used, so that a line nobody has costs nothing."""
 
