@@ -228,7 +228,7 @@ def test_where_several_answer_none_is_taken_and_their_names_are_told(
         ("usb:no-such-model", "no profile 'no-such-model'"),
         ("usb:mono-128x64", "no usb_ids"),
         ("usb:1234:567", "no profile '1234'"),
-        ("usb:1234:5678:", "names no USB device"),
+        ("usb:1234:5678:", "no profile '1234'"),
         ("usb:acme_t1", "names no USB device"),
     ],
 )
