@@ -78,6 +78,11 @@ class Device:
             self._saying.extend(packets)
             self.changed.notify_all()
 
+    def forget(self) -> None:
+        """What nobody has read is gone, as it is when a cable is pulled."""
+        with self.changed:
+            self._saying.clear()
+
     @property
     def unsaid_bytes(self) -> int:
         """What nobody has read yet."""
