@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -30,7 +30,7 @@ from bridge.config import Settings
 from bridge.control import CommandError, Handler
 from bridge.control_socket import CannotServeError, ControlServer
 from bridge.effects import Effect
-from bridge.engine import Engine, Rules, World
+from bridge.engine import NOT_WRITTEN, Engine, Rules, World
 from bridge.events import Acknowledged, CallbackReceived, Event, RegistryChanged
 from bridge.health import Health
 from bridge.heart import Heart
@@ -61,9 +61,10 @@ STOP_QUEUE_S: Final = 1.0
 STOP_REPLIES_S: Final = 0.5
 HEAD_EVERY_S: Final = 3600.0
 """How often the chain's head goes to the log (reliability, I-28)."""
+ARCHIVE_EVERY_S: Final = 3600.0
+ARCHIVE_FIRST_S: Final = 600.0
+"""After the start, so that a start has nothing to do but start."""
 ACKNOWLEDGE_S: Final = 5.0
-CANNOT_WRITE: Final = 503
-"""What the engine answers where the journal cannot be written."""
 M_ARENA_MAX: Final = -8
 STUCK_S: Final = 10.0
 """A thread that has not turned for so long is not alive, as far as the watchdog is concerned."""
@@ -113,6 +114,8 @@ def run(settings: Settings) -> int:
     log.take_over_libraries()
     # Whoever waits for these signals must block them before any other thread is there.
     _keep_memory_small()
+    # What is remembered is for this user alone.
+    os.umask(0o077)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
     try:
         become_owner(settings.bridge.state_dir)
@@ -189,6 +192,7 @@ class Daemon:
         self._loop_beat = boottime()
         self._head_told_at = boottime()
         self._started_at = boottime()
+        self._archive_at = boottime() + ARCHIVE_FIRST_S
         self._loop_thread = threading.Thread(target=self.loop.run, name="lines", daemon=True)
 
     def _world(self) -> World:
@@ -234,8 +238,11 @@ class Daemon:
             pid=os.getpid(),
         )
         notify("READY=1")
-        self.pictures.do(load_libraries)
-        self.pictures.do(self.partpay.warm)
+        self.pictures.do(self._get_ready_for_the_first_sale)
+
+    def _get_ready_for_the_first_sale(self) -> None:
+        load_libraries()
+        self.partpay.warm()
 
     def _listener(self) -> HttpServer:
         from bridge.listener import Sources, application  # noqa: PLC0415 - falcon, when it is needed
@@ -270,7 +277,7 @@ class Daemon:
             count = reply.result(ACKNOWLEDGE_S)
         except TimeoutError:
             raise CommandError(1, "the daemon did not write it in time", "try again") from None
-        if count == CANNOT_WRITE:
+        if count == NOT_WRITTEN:
             raise CommandError(1, "the journal cannot be written", "see: partpay-bridge status")
         return count
 
@@ -348,6 +355,11 @@ class Daemon:
 
     def _after_batch(self) -> None:
         self.watch.look(self.engine)
+        if boottime() >= self._archive_at:
+            keep = timedelta(days=self._settings.journal.keep_days)
+            before = datetime.now(self._settings.bridge.zone) - keep
+            done = self.engine.archive(before.isoformat(timespec="milliseconds"))
+            self._archive_at = boottime() + (ARCHIVE_EVERY_S if done is None else 0.0)
 
     def _submit(self, callback: SignedCallback) -> "Future[int]":
         reply: Future[int] = Future()

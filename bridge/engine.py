@@ -29,6 +29,7 @@ from bridge.events import (
     TimeCame,
 )
 from bridge.invariants import broken
+from bridge.journal.archive import Archived
 from bridge.journal.journal import Journal
 from bridge.lane_events import Heard, LineDown, LineUp, PictureResult, Proved
 from bridge.partpay.callback import SignedCallback
@@ -56,6 +57,8 @@ REOPEN_PAUSE_S: Final = 1.0
 ROOM_MIN_BYTES: Final = 64 * 1024 * 1024
 """Below this no new tender is taken, so that open ones can still be written (architecture)."""
 PROTOCOL_VERSION: Final = 1
+NOT_WRITTEN: Final = -1
+"""The count that an acknowledgement gets where the journal cannot be written."""
 LISTED_MAX: Final = 10_000
 """Findings remembered as listed; beyond it the memory is emptied, and a finding may be listed once more."""
 
@@ -185,6 +188,22 @@ class Engine:
         if self._journal is not None:
             self._journal.close()
             self._journal = None
+
+    def archive(self, before: str) -> Archived | None:
+        """Moves some settled tenders older than `before` (ISO 8601) out of the journal; see `Journal.archive`."""
+        if self._journal is None:
+            return None
+        try:
+            done = self._journal.archive(before)
+        except (sqlite3.Error, OSError) as error:
+            log.error("nothing can be archived: %s", error, extra={"event": "archive-failed"})
+            return None
+        if done is not None:
+            log.info(
+                "%d settled tenders archived to %s", done.tenders, done.file,
+                extra={"event": "archived", "number": done.last_event, "hash": done.last_hash.hex()},
+            )  # fmt: skip
+        return done
 
     @property
     def head(self) -> tuple[int, bytes] | None:
@@ -363,8 +382,10 @@ class Engine:
                 return [Say(lane, books.refused(Reason.CANNOT_WRITE, message, sequence, prefix))]
             case Heard(lane=lane, message=link.Cancel() | link.Query() as message):
                 return self._progress_only(lane, message)
-            case CallbackReceived(reply=reply) | Acknowledged(reply=reply):
+            case CallbackReceived(reply=reply):
                 return [Answer(reply, 503)]
+            case Acknowledged(reply=reply):
+                return [Answer(reply, NOT_WRITTEN)]
         return []
 
     def _progress_only(self, lane: str, message: link.Cancel | link.Query) -> list[Effect]:

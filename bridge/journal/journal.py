@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from bridge.journal import chain
+from bridge.journal.archive import Archived, archive
 from bridge.journal.stamp import Stamp, StampFile
 from bridge.journal.stamp import read as read_stamp
 from bridge.stored_form import Plain, difference, from_flat, to_flat
@@ -229,6 +230,20 @@ class Journal:
         else:
             self._flat[key] = flat
 
+    def archive(self, before: str) -> Archived | None:
+        """Moves settled tenders older than `before` to `archive/`, in a batch of its own; see `archive.py`.
+
+        Raises sqlite3.Error, OSError; nothing is deleted then.
+        """
+        self.begin()
+        try:
+            done = archive(self._db, self.path.parent / "archive", before)
+        except BaseException:
+            self.rollback()
+            raise
+        self.commit()
+        return done
+
     def acknowledge(self, entry: int | None, who: str) -> int:
         """Marks one attention entry (None: all) as seen; how many there were. Within a batch."""
         return self._db.execute(
@@ -258,10 +273,13 @@ class Journal:
         return self.find(pairing, row[0]) if row else None
 
     def highest_counter(self, pairing: int) -> int | None:
+        """The highest that was ever written down, archived ones too."""
         row = self._db.execute(
             "SELECT max(counter) FROM tenders WHERE pairing=?", (pairing,)
         ).fetchone()
-        return None if row[0] is None else int(row[0])
+        archived = self._meta(f"highest_counter:{pairing}")
+        known = [int(value) for value in (row[0], archived) if value is not None]
+        return max(known, default=None)
 
     def refunded_minor(self, pairing: int, original_counter: int) -> int:
         """What refunds of this tender add up to, open ones too; those that were not done do not count."""

@@ -9,7 +9,7 @@ import json
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final
+from typing import Final, get_type_hints
 
 SIZE_BYTES: Final = 256
 
@@ -25,12 +25,16 @@ class Stamp:
 
 
 _FIELDS: Final = tuple(part.name for part in fields(Stamp))
+_KINDS: Final = get_type_hints(Stamp)
 
 
 def read(path: Path) -> Stamp | None:
     """The stamp, or None where there is none or it cannot be read as one."""
     with contextlib.suppress(OSError, ValueError, TypeError):
-        return Stamp(**json.loads(path.read_bytes()[:SIZE_BYTES]))
+        told = Stamp(**json.loads(path.read_bytes()[:SIZE_BYTES]))
+        # One of other kinds would be compared with the journal's numbers, and end the start there.
+        if all(type(getattr(told, name)) is kind for name, kind in _KINDS.items()):
+            return told
     return None
 
 
