@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from datetime import datetime, timedelta
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -61,6 +62,12 @@ STOP_QUEUE_S: Final = 1.0
 STOP_REPLIES_S: Final = 0.5
 HEAD_EVERY_S: Final = 3600.0
 """How often the chain's head goes to the log (reliability, I-28)."""
+COUNTED: Final = {
+    "open_tenders": "Tenders and refunds without an outcome.",
+    "owed_tenders": "Tenders for which a reversal is owed.",
+    "unstored_tenders": "Outcomes that their terminals have not stored.",
+    "attention": "Findings that need a person.",
+}
 ARCHIVE_EVERY_S: Final = 3600.0
 ARCHIVE_FIRST_S: Final = 600.0
 """After the start, so that a start has nothing to do but start."""
@@ -158,6 +165,9 @@ class Daemon:
         self.health = Health(boottime)
         self.metrics = Metrics()
         self.health.begin("starting")
+        self.metrics.about(version("partpay-terminal-bridge"), settings.partpay.environment.value)
+        for name, text in COUNTED.items():
+            self.metrics.gauge(name, text, partial(self._counted, name))
         self.registry = stack.enter_context(
             Registry(
                 settings.bridge.state_dir / REGISTRY_FILE,
@@ -170,7 +180,13 @@ class Daemon:
         self.engine = Engine(self.rules, self._world())
         stack.callback(self.engine.close)
         self.loop = stack.enter_context(Loop())
-        self.heart = Heart(self.engine, self._carry, boottime, self._after_batch)
+        self.heart = Heart(
+            self.engine,
+            self._carry,
+            boottime,
+            self._after_batch,
+            self.metrics.batch_seconds.observe,
+        )
         self.pictures = Workers(PICTURE_WORKERS, "picture")
         self.lanes = Lanes(
             self.loop,
@@ -280,6 +296,13 @@ class Daemon:
         if count == NOT_WRITTEN:
             raise CommandError(1, "the journal cannot be written", "see: partpay-bridge status")
         return count
+
+    def _counted(self, name: str) -> float:
+        try:
+            reader = JournalReader(self._settings.bridge.state_dir / JOURNAL_FILE)
+            return float(reader.counts()[name.removesuffix("_tenders")])
+        except sqlite3.Error:
+            return float("nan")
 
     def _status(self) -> StatusFacts:
         lanes = {port: at.lane for port, at in self.lanes.by_port.items()}

@@ -33,11 +33,14 @@ class Heart:
         carry: Callable[[Sequence[Effect]], None],
         now: Callable[[], float],
         after_batch: Callable[[], None] = lambda: None,
+        took: Callable[[float], None] = lambda seconds: None,
     ) -> None:
+        """`carry` lets effects out; `took` is told each batch's seconds, commit and all."""
         self._engine = engine
         self._carry = carry
         self._now = now
         self._after_batch = after_batch
+        self._took = took
         self._queue: queue.Queue[Event | None] = queue.Queue()
         self._thread = threading.Thread(target=self._run, name="engine")
         self.beat = now()
@@ -71,7 +74,9 @@ class Heart:
             batch, going = self._take()
             self.beat = self._now()
             try:
-                self._carry(self._engine.process(batch))
+                effects = self._engine.process(batch)
+                self._took(self._now() - self.beat)
+                self._carry(effects)
                 self._after_batch()
             except Exception:
                 log.exception(

@@ -31,22 +31,16 @@ class Metrics:
         self.call_seconds = self._histogram(
             "partpay_call_seconds", "How long PartPay took to answer.", _CALL_S, "call"
         )
-        self.reversals = self._counter("reversals", "Reversals that were done.")
         self.tender_to_image_seconds = self._histogram(
             "tender_to_image_seconds",
-            "TENDER received to the first byte of the image, less PartPay's own time.",
+            "TENDER taken to its picture let out to be drawn, less PartPay's own time.",
             _FAST_S,
         )
         self.callback_to_outcome_seconds = self._histogram(
-            "callback_to_outcome_seconds",
-            "Callback received to the first byte of OUTCOME.",
-            _FAST_S,
+            "callback_to_outcome_seconds", "Callback taken to OUTCOME let out.", _FAST_S
         )
-        self.commit_seconds = self._histogram(
-            "journal_commit_seconds", "One durable batch of the journal.", _FAST_S
-        )
-        self.frames = self._counter(
-            "link_frames", "Frames on the lines, by what they were.", "kind"
+        self.batch_seconds = self._histogram(
+            "engine_batch_seconds", "One batch decided and durably written.", _FAST_S
         )
         self.poisoned = self._counter("poisoned_events", "Events that could not be decided.")
 

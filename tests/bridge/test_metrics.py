@@ -20,5 +20,5 @@ def test_every_name_is_ours() -> None:
 
 def test_two_of_them_do_not_meet() -> None:
     first, second = Metrics(), Metrics()
-    first.reversals.inc()
-    assert b"partpay_bridge_reversals_total 0.0" in second.page()
+    first.poisoned.inc()
+    assert b"partpay_bridge_poisoned_events_total 0.0" in second.page()
