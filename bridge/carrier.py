@@ -64,12 +64,15 @@ class Carrier:
         access: "Callable[[str], MerchantAccess | None]",
         answered_in: Callable[[Ask, float, object], None] = lambda ask, seconds, answer: None,
         clock: Callable[[], float] = lambda: 0.0,
+        keep_original: Callable[[str, bytes], None] = lambda payload, picture: None,
     ) -> None:
-        """`orders` is called in a worker: it may import and connect. `access`: a merchant's credential, by id."""
+        """`orders` is called in a worker: it may import and connect. `access`: a merchant's credential, by id.
+        `keep_original(payload, picture)` gets what PartPay sent, once it is read."""
         self._post = post
         self._lanes = lanes
         self._orders = orders
         self._access = access
+        self._keep_original = keep_original
         self._answered_in = answered_in
         self._clock = clock
         self._sales = Workers(SALE_CALLS, "partpay-sale")
@@ -158,6 +161,7 @@ class Carrier:
         if isinstance(said, Unreadable):
             why = f"PartPay's picture holds no code: {said.why}"
             return CodeRead(t.pairing, t.counter, a.number, None, why)
+        self._keep_original(said, data)
         return CodeRead(t.pairing, t.counter, a.number, said)
 
 

@@ -43,6 +43,7 @@ from bridge.lane import Stage
 from bridge.lanes import Lanes
 from bridge.log import Log, daemon_log
 from bridge.metrics import Metrics
+from bridge.originals import Originals
 from bridge.partpay.callback import BODY_MAX_BYTES, SignedCallback
 from bridge.registry import Registry, Snapshot, WrongRegistryError
 from bridge.sd_notify import notify, watchdog_interval_s
@@ -188,11 +189,13 @@ class Daemon:
             self.metrics.batch_seconds.observe,
         )
         self.pictures = Workers(PICTURE_WORKERS, "picture")
+        originals = Originals()
         self.lanes = Lanes(
             self.loop,
             self.post,
             self.pictures.do,
             self.rules.prefix,
+            original_of=originals.of,
         )
         self.partpay = PartPay(settings, self.registry)
         self.carrier = Carrier(
@@ -203,6 +206,7 @@ class Daemon:
             self.partpay.access,
             self.watch.answered,
             boottime,
+            originals.keep,
         )
         self.keys = CallbackKeys(settings, self.registry, self.health)
         self._loop_beat = boottime()

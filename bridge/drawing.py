@@ -13,14 +13,19 @@ from drivers.link.image_transfer import Picture
 
 
 def first_picture(
-    payload: str, panel: Panel, formats: bytes, largest: int | None
+    payload: str,
+    panel: Panel,
+    formats: bytes,
+    largest: int | None,
+    original: bytes | None = None,
 ) -> Picture | CannotShow:
     """The first of `formats` that can be made, read back; or why none can.
 
-    `payload`: what the code says; `formats`: DF12's codes, best first; `largest`: bytes, or None.
+    `payload`: what the code says; `formats`: DF12's codes, best first; `largest`: bytes, or None;
+    `original`: PartPay's own picture of it, where it is at hand.
     """
     reasons = []
-    for drawn in draw(payload, panel, formats, largest):
+    for drawn in draw(payload, panel, formats, largest, original):
         if not isinstance(drawn, CannotDraw):
             return drawn
         reasons.append(drawn.why)

@@ -50,12 +50,15 @@ class Lanes:
         in_worker: Callable[[Callable[[], None]], object],
         text_prefix: str,
         keys_of: Callable[[str, str], tuple[Keys, ...]] | None = None,
+        original_of: Callable[[str], bytes | None] = lambda payload: None,
     ) -> None:
+        """`original_of(payload)`: PartPay's own picture, where it is at hand."""
         self._loop = loop
         self._post = post
         self._in_worker = in_worker
         self._text_prefix = text_prefix
         self._keys_of = keys_of
+        self._original_of = original_of
         self._lanes: dict[str, LaneOnLine] = {}
         self._settings: dict[str, _Setting] = {}
 
@@ -94,7 +97,7 @@ class Lanes:
                     fresh_nonce=lambda: secrets.token_bytes(SESSION_NONCE_BYTES),
                 ),
                 make_line=lambda user: maker(self._loop, port, user, baud=pairing.baud),
-                draw=_draw,
+                draw=self._draw,
                 in_worker=self._in_worker,
             )
         except Exception as error:  # noqa: BLE001 - whatever a plug-in raises costs its own port
@@ -107,6 +110,14 @@ class Lanes:
     def quiet(self) -> bool:
         """Nothing that was said is still on its way."""
         return all(lane.lane.quiet for lane in self._lanes.values())
+
+    def _draw(
+        self, payload: str, panel: Panel, formats: bytes, largest: int | None
+    ) -> Picture | CannotShow:
+        """Loads the drawing libraries when the first picture is drawn, in its worker."""
+        from bridge.drawing import first_picture  # noqa: PLC0415 - 100 ms that a start need not wait for
+
+        return first_picture(payload, panel, formats, largest, self._original_of(payload))
 
     def _tell(self, event: LaneEvent) -> None:
         self._post(event)
@@ -150,10 +161,3 @@ class Lanes:
 
 def _setting(pairing: Pairing) -> _Setting:
     return _Setting(pairing.dialect, pairing.baud, pairing.profile)
-
-
-def _draw(payload: str, panel: Panel, formats: bytes, largest: int | None) -> Picture | CannotShow:
-    """Loads the drawing libraries when the first picture is drawn, in its worker."""
-    from bridge.drawing import first_picture  # noqa: PLC0415 - 100 ms that a start need not wait for
-
-    return first_picture(payload, panel, formats, largest)
