@@ -355,6 +355,12 @@ def test_conversations_say_what_each_end_may_say() -> None:
     assert said >= {"HELLO", "TENDER", "CANCEL", "QUERY", "REFUND", "STORED", "OUTCOME", "PAIR_KEY"}
 
 
+@pytest.mark.parametrize("path", ["docs/terminal-link.md", "docs/architecture.md"])
+def test_diagrams_have_no_semicolon_which_would_end_a_line(path: str) -> None:
+    for diagram in Page(path).blocks("mermaid"):
+        assert ";" not in diagram.text
+
+
 def test_every_word_in_capitals_is_a_message() -> None:
     for name in set(re.findall(r"\b[A-Z]{2,}_[A-Z]+\b", PAGE.text)):
         assert name in TYPE_BY_NAME, name
