@@ -13,7 +13,8 @@ from typing import Final
 
 from bridge.effects import Effect
 from bridge.engine import Engine
-from bridge.events import Event
+from bridge.events import CallbackReceived, Event
+from bridge.lane_events import Heard
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,11 @@ class Heart:
         self._thread.start()
 
     def post(self, event: Event) -> bool:
-        """Puts an event into the queue; False where it is full, and the event is not taken."""
-        if self._queue.qsize() >= QUEUE_MAX:
+        """Puts an event into the queue; False where it is full, and what came from outside is not taken.
+
+        PartPay's answers are always taken: each was asked for, and a lost one would be waited for.
+        """
+        if isinstance(event, Heard | CallbackReceived) and self._queue.qsize() >= QUEUE_MAX:
             log.error(
                 "the engine's queue is full: an event is dropped", extra={"event": "queue-full"}
             )

@@ -42,6 +42,8 @@ from bridge.tender import (
 
 CREATE_PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0)
 """Between creates (reliability, section 6.2)."""
+ATTEMPTS_AT_ONCE: Final = 2
+"""Later attempts wait as repeated creates do: a PartPay that takes none is not asked in a circle."""
 KEYED_FINDS: Final = 3
 """Creates with the key that look for an order owed a reversal; the next ones go without it."""
 DISPUTE_PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0)
@@ -550,9 +552,11 @@ def _code_of(t: Tender, status: str) -> str:
 
 
 def _next_attempt(t: Tender, c: Circumstances) -> Tender:
-    following = new_attempt(
-        c.store, t.terminal_id, t.counter, t.attempt.number + 1, t.reference, c.random8()
-    )
+    number = t.attempt.number + 1
+    following = new_attempt(c.store, t.terminal_id, t.counter, number, t.reference, c.random8())
+    if number > ATTEMPTS_AT_ONCE:
+        at = c.now + pause(CREATE_PAUSES_S, number - ATTEMPTS_AT_ONCE - 1)
+        following = following.again(Ask.CREATE, at)
     return replace(
         t, state=State.ACCEPTED, deadline=t.create_deadline, attempts=(*t.attempts, following)
     )
@@ -578,7 +582,7 @@ def _overdue(t: Tender, c: Circumstances) -> Tender:
         case State.ORDERED:
             return close_down(t, outcomes.EXPIRED, None, c)
         case State.CLOSING:
-            if a.signed is not None and a.signed_at is not None and c.confirm is Confirm.PREFER:
+            if _confirming(a, c) and c.confirm is Confirm.PREFER:
                 return t
             return close(t, t.closing_code or outcomes.CANCELLED, None, c)
         case State.CLOSED:
@@ -658,7 +662,7 @@ def _ask_when_due(a: Attempt, ask: Ask, c: Circumstances) -> Attempt:
 
 def _wake_for_deadlines(t: Tender, c: Circumstances) -> None:
     a = t.attempt
-    if t.hold_until is None:
+    if t.hold_until is None and t.deadline > c.now:
         c.wake(t.deadline)
     if a.signed_at is not None and c.confirm is Confirm.PREFER and a.told not in FINAL:
         c.wake(a.signed_at + CONFIRM_LIMIT_S)

@@ -489,10 +489,35 @@ def test_disk_full_refuses_and_recovers(shop: Shop) -> None:
     journal._db.execute("PRAGMA query_only=1")
     assert refusal(shop.tender(2)) == 10
     assert shop.callback_503()
-    assert kinds(shop.query()) == ["Progress"]
+    assert kinds(shop.query()) == ["Accepted", "Progress"]
+    assert kinds(shop.tender()) == ["Accepted", "Progress"]
+    assert shop.query(2) == []
     assert refusal(shop.tender(3)) == 10
     shop.journal_fails = None
     shop.advance(5)
     shop.asked = [a for a in shop.asked if a.wanted.ask is Ask.STATUS][-1:]
     shop.status("approved")
     assert shop.outcomes() == ["00"]
+
+
+def test_a_partpay_that_takes_no_order_is_not_asked_in_a_circle(shop: Shop) -> None:
+    shop.tender()
+    asked = 0
+    while not shop.outcomes():
+        while shop.pending(Ask.CREATE):
+            asked += 1
+            shop.answer(Ask.CREATE, AlreadyExists(f"order-of-another-{asked}"))
+        shop.advance(0.5)
+    assert shop.outcomes()[0] == "91"
+    assert asked < 10
+
+
+def test_a_signed_approval_while_closing_is_waited_for_without_spinning(shop: Shop) -> None:
+    shop.sell()
+    shop.cancel()
+    shop.advance(19.5)
+    shop.callback("approved")
+    shop.advance(1.0)
+    assert shop.outcomes() == []
+    shop.advance(1.1)
+    assert shop.outcomes()[0] == "00"
