@@ -212,11 +212,11 @@ class Engine:
 
     def next_wake(self) -> float | None:
         """The boot time, in seconds, at which `process` should be called though nothing happened."""
+        if self._journal is None:
+            return self._reopen_at  # before that nothing can be decided, whatever is due
         times = [*self._wakes.values()]
         if (moving := self._board.next_wake()) is not None:
             times.append(moving)
-        if self._journal is None:
-            times.append(self._reopen_at)
         return min(times, default=None)
 
     # -- a batch ------------------------------------------------------------------------------------------------

@@ -286,7 +286,9 @@ class Circumstances:
         self.notes.append(Note(code, text, attention))
 
     def wake(self, at: float) -> None:
-        self.wakes.append(at)
+        """Look again at `at`. What is due already has had its turn: to wake for it would be to spin."""
+        if at > self.now:
+            self.wakes.append(at)
 
     def want(self, attempt: Attempt, ask: Ask, limit_s: float = CALL_LIMIT_S) -> Attempt:
         self.wanted.append(Wanted(attempt.number, ask, limit_s))
