@@ -6,6 +6,8 @@ What needs other tenders of the same terminal is here.
   decided in `sale.py`, `refund.py` and `reversal.py`.
 - `act` runs after everything that happens: it lets each live tender go on, and says what changed. What is said
   is worked out from the difference between what was written and what is, so nothing is said twice or forgotten.
+- The display beside a terminal is the pairing's, not the line's: it shows the code, and is cleared, whether the
+  terminal is there or not. Nobody can pay only where the panel and the display have both failed.
 - A book holds the live tenders only (open, owed or unstored); older ones are looked up on the `Shelf`.
 """
 
@@ -16,9 +18,11 @@ from typing import Final, Protocol
 from bridge import outcomes, refund, reversal, sale
 from bridge.effects import (
     AskPartPay,
+    ClearBeside,
     ClearPanel,
     Effect,
     Say,
+    ShowBeside,
     ShowCode,
     ShowText,
 )
@@ -56,11 +60,18 @@ class Shelf(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """What the terminal has been told of one tender on its present line; boot times in seconds."""
+    """What the terminal has been told of one tender on its present line; boot times in seconds.
+
+    `beside`: what the display beside it was last wanted to show. `panel_fails`, `display_fails`: why the code is not
+    to be seen there, as far as is known.
+    """
 
     progress_at: float = 0.0
     outcome_at: float | None = None
     outcomes_said: int = 0
+    beside: ShowBeside | None = None
+    panel_fails: str | None = None
+    display_fails: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -475,6 +486,8 @@ def _act_on(page: Page, was: Tender | None, counter: int, c: Circumstances) -> N
     t = _pursue(page, page.book.tenders[counter], c)
     for wanted in c.wanted[asked:]:
         page.effects.append(AskPartPay(t, wanted))
+    if t.kind is Kind.TENDER:
+        _beside(page, t, c)
     _announce(page, was, t, c)
     _remind(page, page.book.tenders[counter], c)
 
@@ -557,12 +570,87 @@ def _alert_unstored(t: Tender, c: Circumstances) -> None:
         c.wake(since + c.timing.stored_alert)
 
 
+def _beside(page: Page, t: Tender, c: Circumstances) -> None:
+    """The display beside the terminal, where there is one: what it is to show, said when that changes.
+
+    Nothing of it is written down, so that after a start it is said again.
+    """
+    told = page.book.told.get(t.counter, Telling())
+    wanted = _wanted_beside(page.book.pairing.display, t, c) if t.is_open else None
+    was = told.beside
+    if wanted == was:
+        return
+    if was is not None and (wanted is None or wanted.display != was.display):
+        page.effects.append(ClearBeside(was.display, was.pairing, was.counter))
+    if wanted is not None:
+        page.effects.append(wanted)
+    page.tell(t.counter, replace(told, beside=wanted, display_fails=None))
+
+
+def _wanted_beside(display: str | None, t: Tender, c: Circumstances) -> ShowBeside | None:
+    if display is None:
+        return None
+    show = ShowBeside(
+        display=display,
+        pairing=t.pairing,
+        terminal_id=t.terminal_id,
+        counter=t.counter,
+        state=outcomes.ASKING,
+        amount=c.prefix + outcomes.money(t.amount_minor, c.currency),
+    )
+    a = t.attempt
+    if t.state is State.CLOSING:
+        return replace(show, state=outcomes.ENDING_BESIDE)
+    if t.hold_until is not None:
+        return replace(show, state=outcomes.WAITING_BESIDE)
+    if t.state is State.ORDERED and a.payload is not None and not a.dropped:
+        return replace(
+            show,
+            state=outcomes.SCAN_BESIDE,
+            payload=a.payload,
+            order_number=a.order_number,
+            life_ends=t.deadline,
+        )
+    return show
+
+
 def cannot_show(page: Page, counter: int, why: str, c: Circumstances) -> None:
-    """No format can be made, or every one was answered and none by 0: nobody can pay this order."""
+    """No format can be made for the panel, or every one was answered and none by 0."""
     t = page.book.tenders.get(counter)
     if t is None or not t.is_open or t.state is not State.ORDERED:
         return
-    c.note("cannot-show", f"counter {counter}: {why}")
+    told = page.book.told.get(counter, Telling())
+    page.tell(counter, replace(told, panel_fails=why))
+    if page.book.pairing.display is None:
+        _nobody_can_pay(page, t, why, c)
+    elif told.display_fails is not None:
+        _nobody_can_pay(page, t, f"{why}; {told.display_fails}", c)
+    else:
+        text = f"counter {counter}: {why}; the display beside it stands in"
+        c.note("panel-failed", text, attention=False)
+
+
+def panel_shows(book: Book, counter: int) -> Book:
+    """The terminal says that the code is on its panel."""
+    told = book.told.get(counter)
+    if told is None or told.panel_fails is None:
+        return book
+    return replace(book, told={**book.told, counter: replace(told, panel_fails=None)})
+
+
+def display_told(page: Page, counter: int, payload: str, why: str | None, c: Circumstances) -> None:
+    """What became of the code on the display beside the terminal; `why` None: it is shown."""
+    t = page.book.tenders.get(counter)
+    if t is None or not t.is_open or t.state is not State.ORDERED or t.attempt.payload != payload:
+        return
+    told = page.book.told.get(counter, Telling())
+    page.tell(counter, replace(told, display_fails=why))
+    if why is not None and told.panel_fails is not None:
+        _nobody_can_pay(page, t, f"{told.panel_fails}; {why}", c)
+
+
+def _nobody_can_pay(page: Page, t: Tender, why: str, c: Circumstances) -> None:
+    c.note("cannot-show", f"counter {t.counter}: {why}")
     page.put(sale.close_down(t, outcomes.FAILED, outcomes.CANNOT_SHOW, c))
 
 

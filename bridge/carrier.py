@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Final, Protocol, assert_never
 from bridge.effects import (
     Answer,
     AskPartPay,
+    ClearBeside,
     ClearPanel,
     Effect,
     Identify,
     Say,
+    ShowBeside,
     ShowCode,
     ShowText,
     Welcome,
@@ -52,6 +54,13 @@ class Lanes(Protocol):
     def text(self, effect: ShowText) -> None: ...
 
 
+class Displays(Protocol):
+    """The displays beside terminals; each method may be called from any thread and returns at once."""
+
+    def show(self, effect: ShowBeside) -> None: ...
+    def clear(self, effect: ClearBeside) -> None: ...
+
+
 class Carrier:
     """The edge between the engine and everything that takes time."""
 
@@ -59,6 +68,7 @@ class Carrier:
         self,
         post: Callable[[Event], object],
         lanes: Lanes,
+        displays: Displays,
         pictures: Workers,
         orders: "Callable[[], Orders]",
         access: "Callable[[str], MerchantAccess | None]",
@@ -70,6 +80,7 @@ class Carrier:
         `keep_original(payload, picture)` gets what PartPay sent, once it is read."""
         self._post = post
         self._lanes = lanes
+        self._displays = displays
         self._orders = orders
         self._access = access
         self._keep_original = keep_original
@@ -93,6 +104,10 @@ class Carrier:
                     self._lanes.clear(effect)
                 case ShowText():
                     self._lanes.text(effect)
+                case ShowBeside():
+                    self._displays.show(effect)
+                case ClearBeside():
+                    self._displays.clear(effect)
                 case AskPartPay(tender=tender, wanted=wanted):
                     self._submit(tender, wanted)
                 case Answer(reply=reply, status=status):

@@ -30,6 +30,7 @@ from bridge.carrier import Carrier
 from bridge.config import Settings
 from bridge.control import CommandError, Handler
 from bridge.control_socket import CannotServeError, ControlServer
+from bridge.displays import Displays
 from bridge.effects import Effect
 from bridge.engine import NOT_WRITTEN, Engine, Rules, World
 from bridge.events import Acknowledged, CallbackReceived, Event, RegistryChanged
@@ -198,9 +199,12 @@ class Daemon:
             original_of=originals.of,
         )
         self.partpay = PartPay(settings, self.registry)
+        self.displays = Displays(self.post, self._display_trouble, boottime)
+        stack.callback(self.displays.close)
         self.carrier = Carrier(
             self.post,
             self.lanes,
+            self.displays,
             self.pictures,
             self.partpay.orders,
             self.partpay.access,
@@ -248,6 +252,7 @@ class Daemon:
         self.heart.start()
         self.registry.on_change(self._registry_changed)
         self.lanes.follow(self.registry.snapshot)
+        self.displays.follow(self.registry.snapshot)
         self._start_control()
         self.health.end("starting")
         self.loop.call(self._beat)
@@ -388,6 +393,9 @@ class Daemon:
             done = self.engine.archive(before.isoformat(timespec="milliseconds"))
             self._archive_at = boottime() + (ARCHIVE_EVERY_S if done is None else 0.0)
 
+    def _display_trouble(self, name: str, why: str | None) -> None:
+        self.health.put("display-failed", why is not None, name, why or "")
+
     def _submit(self, callback: SignedCallback) -> "Future[int]":
         reply: Future[int] = Future()
         if not self.post(CallbackReceived(callback, reply)):
@@ -396,4 +404,5 @@ class Daemon:
 
     def _registry_changed(self, snapshot: Snapshot) -> None:
         self.lanes.follow(snapshot)
+        self.displays.follow(snapshot)
         self.post(RegistryChanged())

@@ -63,6 +63,34 @@ class ShowText:
 
 
 @dataclass(frozen=True, slots=True)
+class ShowBeside:
+    """What the display beside a terminal is to show now, in place of what it showed.
+
+    `display`: its name in the registry. `payload`: what the code says; None: there is none to scan. `life_ends`:
+    boot time in seconds, where time runs; None where it does not. `amount` and `state` in words.
+    """
+
+    display: str
+    pairing: int
+    terminal_id: str
+    counter: int
+    state: str
+    amount: str
+    payload: str | None = None
+    order_number: str | None = None
+    life_ends: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClearBeside:
+    """The tender has ended: its display shows nothing of it any more. Another tender's stays."""
+
+    display: str
+    pairing: int
+    counter: int
+
+
+@dataclass(frozen=True, slots=True)
 class AskPartPay:
     """One call, as this tender was written when it was wanted."""
 
@@ -78,4 +106,15 @@ class Answer:
     status: int
 
 
-Effect = Say | Welcome | Identify | ShowCode | ClearPanel | ShowText | AskPartPay | Answer
+Effect = (
+    Say
+    | Welcome
+    | Identify
+    | ShowCode
+    | ClearPanel
+    | ShowText
+    | ShowBeside
+    | ClearBeside
+    | AskPartPay
+    | Answer
+)

@@ -23,6 +23,7 @@ from bridge.events import (
     Acknowledged,
     CallbackReceived,
     CodeRead,
+    DisplayResult,
     Event,
     PartPayAnswered,
     RegistryChanged,
@@ -356,7 +357,7 @@ class Engine:
 
     def _subject(self, event: Event | _Due) -> tuple[int | None, int | None]:
         match event:
-            case PartPayAnswered() | CodeRead():
+            case PartPayAnswered() | CodeRead() | DisplayResult():
                 return event.pairing, event.counter
             case Heard(lane=lane, message=message):
                 return self._board.pairing_on(lane), getattr(message, "counter", None)
@@ -443,6 +444,8 @@ class Engine:
                 self._answered(event, decision)
             case CodeRead():
                 self._code_read(event, decision)
+            case DisplayResult():
+                self._display_result(event, decision)
             case CallbackReceived():
                 self._callback(event, decision)
             case TimeCame():
@@ -606,15 +609,28 @@ class Engine:
 
     def _picture(self, event: PictureResult, decision: Decision) -> None:
         pairing = self._board.pairing_on(event.lane)
-        if event.shown or pairing is None or event.counter is None:
+        if pairing is None or event.counter is None:
             return
         counter = event.counter
         decision.name = "cannot-show"
+        if event.shown:
+            self._books[pairing] = books.panel_shows(self._book(pairing), counter)
+            return
         self._turn(
             pairing,
             decision,
             lambda page, c: books.cannot_show(page, counter, event.why, c),
             counter,
+        )
+
+    def _display_result(self, event: DisplayResult, decision: Decision) -> None:
+        decision.name = "display-result"
+        why = None if event.shown else event.why
+        self._turn(
+            event.pairing,
+            decision,
+            lambda page, c: books.display_told(page, event.counter, event.payload, why, c),
+            event.counter,
         )
 
     def _answered(self, event: PartPayAnswered, decision: Decision) -> None:

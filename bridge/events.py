@@ -35,6 +35,17 @@ class CodeRead:
 
 
 @dataclass(frozen=True, slots=True)
+class DisplayResult:
+    """What became of a code on the display beside a terminal; `why` in words where it is not `shown`."""
+
+    pairing: int
+    counter: int
+    payload: str
+    shown: bool
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CallbackReceived:
     """A callback with a good signature. `reply` gets the HTTP status once it is written."""
 
@@ -65,6 +76,7 @@ Event = (
     LaneEvent
     | PartPayAnswered
     | CodeRead
+    | DisplayResult
     | CallbackReceived
     | TimeCame
     | RegistryChanged

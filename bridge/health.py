@@ -104,6 +104,11 @@ _EVERY: Final = (
         depends_on=("line-closed",),
     ),
     Kind(
+        "display-failed",
+        Severity.DEGRADED,
+        "A display cannot show ({detail}). Sales go on where the terminal's own panel shows the code.",
+    ),
+    Kind(
         "listener-down",
         Severity.DEGRADED,
         "Callbacks cannot come in ({detail}). Outcomes come by polling, some seconds later.",

@@ -60,6 +60,10 @@ WAITING_FOR_EARLIER = "Taking back the earlier order"
 ENDING = "Ending the order at PartPay"
 REFUNDING = "Refunding"
 SET_ASIDE = "Set aside: call support"
+SCAN_BESIDE = "Scan to pay"
+ENDING_BESIDE = "Ending the order"
+WAITING_BESIDE = "One moment"
+"""Beside a terminal the lines are as short as 20 characters, and the time that is left follows."""
 CANNOT_SHOW = "This panel cannot show the code"
 
 REFUSALS: Final = {
