@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from bridge.access import CallbackKeys, PartPay, load_libraries
+from bridge.boot import boot_id
 from bridge.carrier import Carrier
 from bridge.config import Settings
 from bridge.control import CommandError, Handler
@@ -80,11 +81,6 @@ STUCK_S: Final = 10.0
 TICK_S: Final = 1.0
 PICTURE_WORKERS: Final = 2
 """Threads that read PartPay's pictures and draw those for panels."""
-
-
-def boot_id() -> str:
-    """Names this boot of the machine; deadlines of another one mean nothing now."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def rules_of(settings: Settings) -> Rules:
