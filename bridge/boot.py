@@ -1,6 +1,6 @@
 """Which boot of the machine this is: deadlines that another boot stored mean nothing now.
 
-- The kernel says it under /proc/sys. A service that sees processes of its own alone (the unit's ProcSubset=pid) has no
+- The kernel says it under /proc/sys. A service that sees its own processes alone (the unit's ProcSubset=pid) has no
   such file, and is told by the service manager: `Environment=PARTPAY_BRIDGE_BOOT=%b`.
 - Both say the same 128 bits, the one with dashes, the other without: stored is the form without.
 """

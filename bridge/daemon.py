@@ -22,7 +22,6 @@ from contextlib import ExitStack
 from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Final
 
 from bridge.access import CallbackKeys, PartPay, load_libraries
