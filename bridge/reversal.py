@@ -1,6 +1,7 @@
 """A reversal owed: an order that may still be paid, or was, for a tender whose outcome is another.
 
-    owed --> find (the same create again, until an id comes) --> cancel, ask --> refund where it was paid --> done
+    owed --> find (the same create again, until an id comes, and whose it is) --> cancel, ask
+         --> refund where it was paid --> done
 
 - It ends only on PartPay's own word that nobody paid and nobody can (E1), on a confirmed refund in full, or where
   no order can exist: the same create, sent again, was refused for good twice and no picture was ever shown
@@ -93,6 +94,8 @@ def _pursue(a: Attempt, t: Tender, c: Circumstances) -> Attempt:
         a = _when_due(a, Ask.REFUND, c)
     elif a.order_id is None:
         a = _when_due(a, Ask.CREATE, c)
+    elif a.unproven:
+        a = _when_due(a, Ask.ORDER, c)
     elif disputed:
         a = _when_due(a, Ask.STATUS, c)
     else:

@@ -249,10 +249,12 @@ def asked(t: Tender, a: Attempt, ask: Ask, answer: object, c: Circumstances) -> 
         case NoAnswer():
             return t.with_attempt(_no_answer(t, a, ask, answer, c))
         case Told() if (why := differs(t, a, answer)) is not None:
-            if a.found and a.told is None and t.is_open and a.order_id is not None:
+            if a.unproven and a.order_id is not None and _of_another(a, answer):
                 return _not_ours(t, a, a.order_id, c)
             c.note("strange-answer", f"{ask} of order {a.order_id} is no evidence: {why}")
             return t.with_attempt(_again(a, ask, c))
+        case Told() if a.unproven and ask is Ask.STATUS:
+            return t.with_attempt(_again(a, ask, c))  # it does not say whose order it is
         case Told():
             a = replace(
                 a,
@@ -263,6 +265,11 @@ def asked(t: Tender, a: Attempt, ask: Ask, answer: object, c: Circumstances) -> 
                 a = _picture_told(a, answer, c)
             return _status_told(t.with_attempt(a), a, ask, answer.status, c)
     raise TypeError(f"no answer to {ask}: {answer!r}")
+
+
+def _of_another(a: Attempt, told: Told) -> bool:
+    """What differs was told of this very order: it stands under another's references."""
+    return told.order_id in (None, a.order_id) and told.gateway_reference != a.gateway_reference
 
 
 def _picture_told(a: Attempt, told: Told, c: Circumstances) -> Attempt:
@@ -612,7 +619,9 @@ def _ask(t: Tender, c: Circumstances) -> Tender:
         if t.state is State.CLOSING:
             return close(t, t.closing_code or outcomes.CANCELLED, None, c)
         return _ask(_next_attempt(t, c), c)
-    if a.told in DEAD:
+    if a.unproven:
+        a = _ask_when_due(a, Ask.ORDER, c)
+    elif a.told in DEAD:
         a = _ask_when_due(a, Ask.STATUS, c)
     elif t.state is State.CLOSING or a.dropped:
         a = _ask_when_due(a, Ask.CANCEL, c)

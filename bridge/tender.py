@@ -107,6 +107,12 @@ class Attempt:
         """Certain (E1) that nobody can pay it any more and nobody has."""
         return self.void or self.told in DEAD
 
+    @property
+    def unproven(self) -> bool:
+        """Its id is out of a 302, and PartPay has not yet told whose it is: perhaps another till's order, which
+        is not ours to ask about, to cancel, or to believe."""
+        return self.found and self.told is None and self.signed is None
+
     def flies(self, ask: Ask) -> bool:
         return ask in self.run.flights
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge.tender import Ask
-from tests.bridge.shop import LATER, Shop
+from bridge.partpay.answers import AlreadyExists, Perhaps
+from bridge.tender import Ask, Owed
+from tests.bridge.shop import LATER, PICTURE, Shop
 
 
 @pytest.fixture
@@ -37,3 +38,55 @@ def test_while_the_journal_is_away_the_engine_waits_for_it_and_for_nothing_else(
     wake = shop.engine.next_wake()
     assert wake is not None
     assert wake > shop.clock
+
+
+def found_by_302(shop: Shop, order_id: str = "order-9") -> None:
+    """A create without an answer, and then 302: perhaps ours."""
+    shop.tender(reference="INV-1")
+    shop.answer(Ask.CREATE, Perhaps("timeout"))
+    shop.advance(1.0)
+    shop.answer(Ask.CREATE, AlreadyExists(order_id))
+
+
+def test_an_order_found_by_302_is_not_believed_before_it_is_known_whose_it_is(shop: Shop) -> None:
+    found_by_302(shop)
+    shop.advance(6.0)
+    assert shop.pending(Ask.STATUS) is None
+    shop.status(
+        "approved", Ask.ORDER, order_id="order-9", gateway_reference="POS9-1", amount_minor=1
+    )
+    assert shop.outcomes() == []
+    assert shop.known().attempt.number == 2
+
+
+def test_an_order_found_by_302_is_not_cancelled_before_it_is_known_whose_it_is(shop: Shop) -> None:
+    found_by_302(shop)
+    shop.cancel()
+    assert shop.pending(Ask.CANCEL) is None
+    shop.status("pending", Ask.ORDER, order_id="order-9", gateway_reference="POS9-1")
+    assert shop.pending(Ask.CANCEL) is None
+    assert shop.outcomes() == ["17"]
+    assert shop.known().reversal is Owed.NONE
+
+
+def test_a_reversal_leaves_an_order_alone_that_turns_out_to_be_anothers(shop: Shop) -> None:
+    shop.tender(reference="INV-1")
+    shop.answer(Ask.CREATE, Perhaps("timeout"))
+    shop.advance(31.0)
+    assert shop.outcomes() == ["91"]
+    shop.answer(Ask.CREATE, AlreadyExists("order-9"))
+    assert shop.pending(Ask.CANCEL) is None
+    shop.status("pending", Ask.ORDER, gateway_reference="POS9-1")
+    assert shop.pending(Ask.CANCEL) is None
+    assert shop.known().reversal is Owed.DONE
+
+
+def test_an_answer_about_another_order_does_not_make_a_found_one_anothers(shop: Shop) -> None:
+    found_by_302(shop)
+    shop.status("pending", Ask.ORDER, order_id="order-7", gateway_reference="POS9-1")
+    assert shop.known().attempt.order_id == "order-9"
+    shop.advance(1.0)
+    own = shop.known().attempt.gateway_reference
+    shop.status("pending", Ask.ORDER, order_id="order-9", gateway_reference=own, picture=PICTURE)
+    shop.read_code()
+    assert shop.shown()

@@ -209,6 +209,8 @@ def test_create_perhaps_sent_is_91_and_owes_a_reversal_that_finds_and_cancels(sh
     assert shop.known().reversal is Owed.OWED
     shop.advance(60)
     shop.answer(Ask.CREATE, AlreadyExists("order-1"))
+    assert shop.pending(Ask.CANCEL) is None, "whose order it is has to be known first"
+    shop.status("pending", Ask.ORDER)
     assert shop.shown() == []
     shop.cancelled()
     shop.status("cancelled")
