@@ -365,6 +365,14 @@ def tell_again(page: Page, t: Tender, c: Circumstances) -> None:
     return _say_progress(page, t, c)
 
 
+def tell_written(page: Page, t: Tender, c: Circumstances) -> None:
+    """ACCEPTED and PROGRESS of an open tender, or its outcome: all that can be said while nothing can be written."""
+    if not t.is_open:
+        return _say_outcome(page, t, c)
+    page.say(_accepted(t, c))
+    return _say_progress(page, t, c)
+
+
 # -- what is said -----------------------------------------------------------------------------------------------
 
 

@@ -32,7 +32,7 @@ from bridge.control import CommandError, Handler
 from bridge.control_socket import CannotServeError, ControlServer
 from bridge.displays import Displays
 from bridge.effects import Effect
-from bridge.engine import NOT_WRITTEN, Engine, Rules, World
+from bridge.engine import NOT_WRITTEN, Engine, Rules, World, is_full
 from bridge.events import Acknowledged, CallbackReceived, Event, RegistryChanged
 from bridge.health import Health
 from bridge.heart import Heart
@@ -239,7 +239,13 @@ class Daemon:
         Raises:
             WrongJournal, WrongRegistryError, CannotListenError, sqlite3.Error, OSError.
         """
-        effects = self.engine.start()
+        effects: Sequence[Effect] = ()
+        try:
+            effects = self.engine.start()
+        except (sqlite3.Error, OSError) as error:
+            if not is_full(error):
+                raise
+            self.engine.start_later(error)
         listener = self._stack.enter_context(self._listener())
         self._loop_thread.start()
         self._stack.callback(self._stop_loop)

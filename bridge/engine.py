@@ -7,6 +7,7 @@
 - A poisoned event (its decision raises, or would break an invariant) is set aside alone, and its tender frozen.
 """
 
+import errno
 import logging
 import secrets
 import sqlite3
@@ -113,6 +114,13 @@ class _Due:
     pairing: int
 
 
+def is_full(error: Exception) -> bool:
+    """Whether this is a disk without room, which passes by itself."""
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 class Engine:
     """Decides and remembers. Not thread-safe: one thread calls `process` and `next_wake`."""
 
@@ -154,6 +162,10 @@ class Engine:
         self._decide_all([TimeCame()], effects)
         self._journal.commit()
         return effects
+
+    def start_later(self, error: Exception) -> None:
+        """The disk is full at the start: the engine refuses what it must, and starts by itself when there is room."""
+        self._lose_journal(error)
 
     def _read_state(self) -> None:
         assert self._journal is not None
@@ -229,6 +241,7 @@ class Engine:
         """
         events: list[Event] = [*batch, TimeCame()]
         effects: list[Effect] = []
+        before = (dict(self._books), self._board)
         try:
             if self._journal is None:
                 effects += self._reopen()
@@ -238,6 +251,7 @@ class Engine:
             self._decide_all(events, effects)
             self._journal.commit()
         except (sqlite3.Error, OSError) as error:
+            self._books, self._board = before
             self._lose_journal(error)
             return self._cannot_write(events)
         return effects
@@ -380,23 +394,32 @@ class Engine:
             case Heard(
                 lane=lane, message=link.Tender() | link.Refund() as message, sequence=sequence
             ):
-                return [Say(lane, books.refused(Reason.CANNOT_WRITE, message, sequence, prefix))]
+                if self._board.pairing_on(lane) is None:
+                    reason = Reason.NOT_PAIRED
+                elif (known := self._written(lane, message.counter)) is not None:
+                    return self._told_again(lane, known)
+                else:
+                    reason = Reason.CANNOT_WRITE
+                return [Say(lane, books.refused(reason, message, sequence, prefix))]
             case Heard(lane=lane, message=link.Cancel() | link.Query() as message):
-                return self._progress_only(lane, message)
+                known = self._written(lane, message.counter)
+                return [] if known is None else self._told_again(lane, known)
             case CallbackReceived(reply=reply):
                 return [Answer(reply, 503)]
             case Acknowledged(reply=reply):
                 return [Answer(reply, NOT_WRITTEN)]
         return []
 
-    def _progress_only(self, lane: str, message: link.Cancel | link.Query) -> list[Effect]:
+    def _written(self, lane: str, counter: int | None) -> Tender | None:
+        """A live tender of this line's terminal as it was last written."""
         pairing = self._board.pairing_on(lane)
         book = self._books.get(pairing) if pairing is not None else None
-        t = book.tenders.get(message.counter or -1) if book is not None else None
-        if book is None or t is None:
-            return []
-        page = Page(replace(book, lane=lane), [], {})
-        books._say_progress(page, t, self._circumstances(book))
+        return book.tenders.get(counter) if book is not None and counter is not None else None
+
+    def _told_again(self, lane: str, t: Tender) -> list[Effect]:
+        """What is written of it is durable, and may be said though nothing new can be written."""
+        page = Page(replace(self._book(t.pairing), lane=lane), [], {})
+        books.tell_written(page, t, self._circumstances(page.book))
         return page.effects
 
     # -- deciding -----------------------------------------------------------------------------------------------

@@ -98,8 +98,8 @@ def _write(file: Path, lines: list[dict[str, Any]]) -> None:
         for line in lines:
             text = json.dumps(line, ensure_ascii=False, default=lambda value: bytes(value).hex())
             packed.write(text.encode() + b"\n")
-    with partial.open("rb") as raw:
-        os.fsync(raw.fileno())
+    with partial.open("rb") as written:
+        os.fsync(written.fileno())
     partial.replace(file)
     folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
