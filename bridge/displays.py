@@ -21,7 +21,14 @@ from typing import Final, assert_never
 from bridge.effects import ClearBeside, ShowBeside
 from bridge.events import DisplayResult
 from bridge.registry import Snapshot
-from drivers.display.beside import Display, DisplayConfigError, NotShown, Shown, display_named
+from drivers.display.beside import (
+    NOTHING,
+    Display,
+    DisplayConfigError,
+    NotShown,
+    Shown,
+    display_named,
+)
 
 log = logging.getLogger(__name__)
 
@@ -200,7 +207,7 @@ class _Screen:
                     break
                 wanted, version = self._wanted, self._version
             content = content_of(wanted, shows_codes=display.shows_codes, now=self._now())
-            result = Shown("as before") if content == shown else self._do(display, content)
+            result = Shown(NOTHING) if content == shown else self._do(display, content)
             shown = content if isinstance(result, Shown) else None
             due = self._due(wanted, content, result)
             if version != done_version or isinstance(content, Code):
@@ -256,7 +263,7 @@ class _Screen:
 
     def _health(self, result: Shown | NotShown) -> None:
         why = result.why if isinstance(result, NotShown) else None
-        if why == self._why:
+        if why == self._why or result == Shown(NOTHING):
             return
         self._why = why
         self._trouble(self._name, why)

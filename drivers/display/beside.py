@@ -22,6 +22,10 @@ from typing import Protocol, cast
 ENTRY_POINT_GROUP = "partpay_bridge.displays"
 
 
+NOTHING = "nothing"
+"""`Shown.how` where nothing had to be sent: it tells nothing about the device."""
+
+
 class DisplayConfigError(ValueError):
     """A display is named wrongly: what was given, what is wrong with it, what would be right."""
 

@@ -25,7 +25,7 @@ from urllib.parse import parse_qsl
 
 from PIL import Image
 
-from drivers.display.beside import DisplayConfigError, NotShown, Shown
+from drivers.display.beside import NOTHING, DisplayConfigError, NotShown, Shown
 from drivers.display.escpos_connection import (
     Connection,
     DeviceError,
@@ -137,7 +137,7 @@ def code_job(model: Model, payload: str, lines: Sequence[str]) -> Job | CannotDr
 def lines_job(model: Model, lines: Sequence[str]) -> Job:
     """The bytes that show lines of text; none for a printer, which would only waste paper."""
     if model.kind is Kind.PRINTER:
-        return Job(b"", "nothing")
+        return Job(b"", NOTHING)
     kept = _recorder(model)
     if model.kind is Kind.TEXT:
         fitted = [_printable(line, model.columns) for line in lines[: model.rows]]
@@ -153,7 +153,7 @@ def lines_job(model: Model, lines: Sequence[str]) -> Job:
 def clear_job(model: Model) -> Job:
     """The bytes that take away what is shown; paper stays as it is."""
     if model.kind is Kind.PRINTER:
-        return Job(b"", "nothing")
+        return Job(b"", NOTHING)
     kept = _recorder(model)
     if model.kind is Kind.TEXT:
         kept.linedisplay("")

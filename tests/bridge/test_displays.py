@@ -12,7 +12,7 @@ from bridge.displays import AGAIN_S, COUNTDOWN_S, Code, Displays, Empty, Lines, 
 from bridge.effects import ClearBeside, ShowBeside
 from bridge.events import DisplayResult
 from bridge.registry import Pairing, Snapshot
-from drivers.display.beside import DisplayConfigError, NotShown, Shown
+from drivers.display.beside import NOTHING, DisplayConfigError, NotShown, Shown
 
 GIVE_UP_S = 20.0
 SCAN = ShowBeside(
@@ -57,6 +57,7 @@ class Bench:
         self.results: list[DisplayResult] = []
         self.troubles: list[tuple[str, str | None]] = []
         self.fails: str | None = None
+        self.shown = Shown("fake")
         self.raises: Exception | None = None
         self.blocked = False
         self.time = 1_000.0
@@ -89,7 +90,7 @@ class Bench:
             assert self.changed.wait_for(lambda: not self.blocked, GIVE_UP_S)
             if self.raises is not None:
                 raise self.raises
-            return Shown("fake") if self.fails is None else NotShown(self.fails)
+            return self.shown if self.fails is None else NotShown(self.fails)
 
     def until(self, holds: Callable[[], bool]) -> None:
         with self.changed:
@@ -232,6 +233,20 @@ def test_what_fails_is_told_once_and_tried_again(bench: Bench) -> None:
     bench.until(lambda: len(bench.results) == 3)
     assert bench.results[2].shown
     bench.until(lambda: bench.troubles[-1] == ("counter", None))
+
+
+def test_where_nothing_had_to_be_sent_nothing_is_learnt(bench: Bench) -> None:
+    bench.fails = "display counter: the printer has no paper; put in a new roll"
+    bench.displays.show(SCAN)
+    bench.until(lambda: ("counter", bench.fails) in bench.troubles)
+    bench.fails, bench.shown = None, Shown(NOTHING)
+    bench.displays.show(ASKING)
+    bench.until(lambda: bench.did[-1][0] == "lines")
+    bench.shown = Shown("fake")
+    bench.displays.clear(DONE)
+    bench.until(lambda: bench.did[-1][0] == "clear")
+    bench.until(lambda: ("counter", None) in bench.troubles)
+    assert len(bench.troubles) == 2
 
 
 def test_what_could_not_be_cleared_is_tried_again(bench: Bench) -> None:
