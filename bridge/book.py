@@ -554,7 +554,8 @@ def _remind(page: Page, t: Tender, c: Circumstances) -> None:
         _alert_unstored(t, c)
         if page.book.lane is None:
             return
-        if telling.outcome_at is not None and c.now >= telling.outcome_at:
+        # None: what was said is forgotten with a journal that was lost and is open again.
+        if telling.outcome_at is None or c.now >= telling.outcome_at:
             _say_outcome(page, t, c)
             telling = page.book.told[t.counter]
         if telling.outcome_at is not None:

@@ -90,3 +90,19 @@ def test_an_answer_about_another_order_does_not_make_a_found_one_anothers(shop: 
     shop.status("pending", Ask.ORDER, order_id="order-9", gateway_reference=own, picture=PICTURE)
     shop.read_code()
     assert shop.shown()
+
+
+def test_an_outcome_is_said_again_after_the_journal_was_away(shop: Shop) -> None:
+    shop.sell()
+    shop.advance(2.0)
+    shop.status("approved")
+    assert shop.outcomes() == ["00"]
+    assert shop.engine._journal is not None
+    shop.engine._journal._db.execute("BEGIN")  # STORED comes, and cannot be written
+    shop.stored()
+    shop.advance(70.0)
+    assert len(shop.outcomes()) > 1
+    shop.stored()
+    said = len(shop.outcomes())
+    shop.advance(300.0)
+    assert len(shop.outcomes()) == said
