@@ -8,7 +8,10 @@
 - A pairing is a terminal id with a serial number, and has a number of its own that is never given
   again: a counter means something only within it. The same pair again keeps its number; another
   serial number under a known terminal id is another pairing, and retires the one before it.
-- Each change is a row in `changes`: what it was, what it is, who did it, and when.
+- The keys of a pairing belong to the pair, registered or not: each set stays until a message under
+  a newer one has proved that its terminal has that, or until a person has them forgotten.
+- Each change is a row in `changes`: what it was, what it is, who did it, and when. Of keys it says
+  how many sets there are; the keys themselves are in their table and nowhere else.
 """
 
 import json
@@ -16,7 +19,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +27,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Final, Self
 
 from bridge.secrets_files import SecretError, secret_at
+from drivers.link.authentication import Keys
 
 FILE_NAME: Final = "registry.db"
 DEFAULT_BAUD: Final = 115_200
@@ -37,7 +41,10 @@ NAME_MAX: Final = 100
 WORD_MAX: Final = 255
 """A port, a profile, a display, a client id, a path."""
 
-SCHEMA: Final = 1
+PRIVATE: Final = 0o600
+"""Keys are in it: its owner alone may read."""
+
+SCHEMA: Final = 2
 _SCHEMA_1: Final = """
 CREATE TABLE about (environment TEXT NOT NULL) STRICT;
 CREATE TABLE merchants (
@@ -74,6 +81,21 @@ CREATE TABLE changes (
     became TEXT NOT NULL
 ) STRICT;
 """
+_SCHEMA_2: Final = """
+ALTER TABLE pairings ADD COLUMN name TEXT;
+CREATE TABLE keys (                   -- those of the authenticated link, several sets for a pair
+    number INTEGER PRIMARY KEY AUTOINCREMENT,  -- in the order in which they were agreed on
+    terminal_id TEXT NOT NULL,
+    serial_number TEXT NOT NULL,
+    to_bridge BLOB NOT NULL,
+    to_terminal BLOB NOT NULL
+) STRICT;
+"""
+_SCHEMAS: Final = (_SCHEMA_1, _SCHEMA_2)
+"""Each from the one before it; `changes` of kind "keys" has TERMINAL/SERIAL for its subject."""
+
+Pair = tuple[str, str]
+"""A terminal id and a serial number."""
 
 
 class RegistryError(Exception):
@@ -145,6 +167,7 @@ class Pairing:
 
     merchants: whose tenders it may take; the first one for tenders that name none.
     profile, display: names that `drivers` knows; None: what the terminal says of itself.
+    name: for people: where it stands, and who faces it.
     """
 
     pairing: int
@@ -157,6 +180,7 @@ class Pairing:
     profile: str | None = None
     display: str | None = None
     retired: bool = False
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +214,15 @@ class Snapshot:
     _paired: Mapping[tuple[str, str], Pairing] = field(repr=False, compare=False)
     usable: frozenset[str] = field(repr=False, compare=False)
     """The merchants that are not retired."""
+    _keys: Mapping[Pair, tuple[Keys, ...]] = field(repr=False)
 
     @classmethod
-    def of(cls, merchants: Iterable[Merchant], pairings: Iterable[Pairing]) -> Self:
+    def of(
+        cls,
+        merchants: Iterable[Merchant],
+        pairings: Iterable[Pairing],
+        keys: Mapping[Pair, tuple[Keys, ...]] = MappingProxyType({}),
+    ) -> Self:
         by_id = {merchant.merchant_id: merchant for merchant in merchants}
         every = tuple(pairings)
         return cls(
@@ -203,6 +233,7 @@ class Snapshot:
                 {(known.terminal_id, known.serial_number): known for known in every}
             ),
             usable=frozenset(name for name, merchant in by_id.items() if not merchant.retired),
+            _keys=MappingProxyType(dict(keys)),
         )
 
     def merchant(self, merchant_id: str) -> Merchant | None:
@@ -216,6 +247,15 @@ class Snapshot:
     def find(self, terminal_id: str, serial_number: str) -> Pairing | None:
         """The pairing of that pair, retired or not."""
         return self._paired.get((terminal_id, serial_number))
+
+    def keys_of(self, terminal_id: str, serial_number: str) -> tuple[Keys, ...]:
+        """All keys of that pair, the newest first; none: its link is not authenticated."""
+        return self._keys.get((terminal_id, serial_number), ())
+
+    @property
+    def keyed(self) -> frozenset[Pair]:
+        """The pairs that have keys."""
+        return frozenset(self._keys)
 
     def terminal(self, terminal_id: str) -> Pairing | None:
         """The pairing that has this terminal id now."""
@@ -262,7 +302,7 @@ class Registry:
         self._lock = threading.Lock()
         self._listeners: list[Callable[[Snapshot], None]] = []
         if not path.exists():
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE))
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.row_factory = sqlite3.Row
         try:
@@ -387,6 +427,50 @@ class Registry:
             self._put_pairing(pairing, "remove", who)
         return pairing
 
+    def keep_keys(self, terminal_id: str, serial_number: str, keys: Keys, who: Who) -> None:
+        """Keeps these keys beside those that the pair has. Durable when it returns."""
+        with self._changing():
+            _check_id("terminal id", terminal_id, TERMINAL_ID_MAX, spaces=True)
+            _check_id("serial number", serial_number, TERMINAL_ID_MAX, spaces=True)
+            pair = (terminal_id, serial_number)
+            self._db.execute(
+                "INSERT INTO keys (terminal_id, serial_number, to_bridge, to_terminal)"
+                " VALUES (?, ?, ?, ?)",
+                (*pair, keys.to_bridge, keys.to_terminal),
+            )
+            self._put_keys(pair, (keys, *self._draft.keys.get(pair, ())), "pair", who)
+
+    def keys_proved(self, terminal_id: str, serial_number: str, key_id: bytes, who: Who) -> None:
+        """A message under these keys (DF27) has come: those from before them go. Twice is once."""
+        with self._changing():
+            pair = (terminal_id, serial_number)
+            every = self._draft.keys.get(pair, ())
+            proved = next((at for at, one in enumerate(every) if one.identifier == key_id), None)
+            if proved is None or proved == len(every) - 1:
+                return
+            for old in every[proved + 1 :]:
+                self._db.execute("DELETE FROM keys WHERE to_bridge = ?", (old.to_bridge,))
+            self._put_keys(pair, every[: proved + 1], "proved", who)
+
+    def forget_keys(self, key: str, who: Who) -> Pair:
+        """Removes all keys of a pair: what they were for speaks without codes from then on, or not.
+
+        `key`: see `terminal`; TERMINAL/SERIAL also of a pair that is not registered. Raises
+        `NotKnownError` where it has no keys.
+        """
+        with self._changing():
+            pair = next((one for one in self._draft.keys if "/".join(one) == key), None)
+            if pair is None:
+                terminal = self.terminal(key)
+                pair = (terminal.terminal_id, terminal.serial_number)
+            if pair not in self._draft.keys:
+                raise NotKnownError(
+                    f"terminal {'/'.join(pair)} has no keys", "nothing is to be forgotten"
+                )
+            self._db.execute("DELETE FROM keys WHERE terminal_id = ? AND serial_number = ?", pair)
+            self._put_keys(pair, (), "forget", who)
+        return pair
+
     def merchant(self, merchant_id: str) -> Merchant:
         """That merchant, retired or not. Raises `NotKnownError`."""
         found = self.snapshot.merchant(merchant_id)
@@ -413,17 +497,27 @@ class Registry:
         # A rollback journal, not WAL: there is one connection, and nothing is gained by a second
         # file.
         self._db.execute("PRAGMA synchronous = EXTRA")
+        self._db.execute("PRAGMA secure_delete = ON")
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA:
             raise WrongRegistryError(
                 f"{path} is of a newer release (schema {version}, this one knows {SCHEMA})",
                 "use that release again, or restore the copy that was made before it",
             )
-        if version == 0:
-            self._db.executescript(f"BEGIN IMMEDIATE;{_SCHEMA_1}")
-            self._db.execute("INSERT INTO about VALUES (?)", (environment,))
+        if version:
+            self._check_environment(path, environment)
+        if path.stat().st_mode & 0o777 != PRIVATE:
+            path.chmod(PRIVATE)
+        if 0 < version < SCHEMA:
+            _copy(self._db, path.with_name(f"{path.stem}.schema-{version}{path.suffix}"))
+        if version < SCHEMA:
+            self._db.executescript(f"BEGIN IMMEDIATE;{''.join(_SCHEMAS[version:])}")
+            if not version:
+                self._db.execute("INSERT INTO about VALUES (?)", (environment,))
             self._db.execute(f"PRAGMA user_version = {SCHEMA}")
             self._db.execute("COMMIT")
+
+    def _check_environment(self, path: Path, environment: str) -> None:
         row = self._db.execute("SELECT environment FROM about").fetchone()
         if row is None or row[0] != environment:
             raise WrongRegistryError(
@@ -449,7 +543,7 @@ class Registry:
                 listener(self.snapshot)
 
     def _read(self) -> "_Draft":
-        draft = _Draft({}, {})
+        draft = _Draft({}, {}, {})
         for row in self._db.execute("SELECT * FROM merchants ORDER BY merchant_id"):
             merchant = Merchant(**{**row, "retired": bool(row["retired"])})
             draft.merchants[merchant.merchant_id] = merchant
@@ -457,6 +551,10 @@ class Registry:
             merchants = tuple(json.loads(row["merchants"]))
             pairing = Pairing(**{**row, "merchants": merchants, "retired": bool(row["retired"])})
             draft.pairings[pairing.pairing] = pairing
+        for row in self._db.execute("SELECT * FROM keys ORDER BY number DESC"):
+            pair = (row["terminal_id"], row["serial_number"])
+            keys = Keys(row["to_bridge"], row["to_terminal"])
+            draft.keys[pair] = (*draft.keys.get(pair, ()), keys)
         return draft
 
     def _put_merchant(self, merchant: Merchant, action: str, who: Who) -> None:
@@ -479,7 +577,7 @@ class Registry:
         if was is None:
             number = self._db.execute(
                 "INSERT INTO pairings VALUES (NULL, :terminal_id, :serial_number, :port,"
-                " :dialect, :baud, :merchants, :profile, :display, :retired)",
+                " :dialect, :baud, :merchants, :profile, :display, :retired, :name)",
                 values,
             ).lastrowid
             assert number is not None
@@ -488,12 +586,21 @@ class Registry:
             self._db.execute(
                 "UPDATE pairings SET port = :port, dialect = :dialect, baud = :baud,"
                 " merchants = :merchants, profile = :profile, display = :display,"
-                " retired = :retired WHERE pairing = :pairing",
+                " retired = :retired, name = :name WHERE pairing = :pairing",
                 values,
             )
         self._draft.pairings[pairing.pairing] = pairing
         self._log(who, action, "terminal", str(pairing.pairing), was, pairing)
         return pairing
+
+    def _put_keys(self, pair: Pair, keys: tuple[Keys, ...], action: str, who: Who) -> None:
+        was = len(self._draft.keys.get(pair, ()))
+        if keys:
+            self._draft.keys[pair] = keys
+        else:
+            self._draft.keys.pop(pair, None)
+        counted = ({"key_sets": was}, {"key_sets": len(keys)})
+        self._log(who, action, "keys", "/".join(pair), *counted)
 
     def _log(
         self,
@@ -501,8 +608,8 @@ class Registry:
         action: str,
         kind: str,
         subject: str,
-        was: Merchant | Pairing | None,
-        became: Merchant | Pairing,
+        was: Merchant | Pairing | dict[str, int] | None,
+        became: Merchant | Pairing | dict[str, int],
     ) -> None:
         self._db.execute(
             "INSERT INTO changes (at, who, uid, action, kind, subject, was, became)"
@@ -514,8 +621,8 @@ class Registry:
                 action,
                 kind,
                 subject,
-                json.dumps(asdict(was)) if was is not None else None,
-                json.dumps(asdict(became)),
+                json.dumps(_told(was)) if was is not None else None,
+                json.dumps(_told(became)),
             ),
         )
 
@@ -558,6 +665,8 @@ class Registry:
         for name, value in (("profile", pairing.profile), ("display", pairing.display)):
             if value is not None:
                 _check_text(name, value, WORD_MAX)
+        if pairing.name is not None:
+            _check_text("name", pairing.name, NAME_MAX)
         if pairing.dialect not in self._dialects:
             raise NotRightError(
                 f'"{pairing.dialect}" is no dialect', f"use {' or '.join(self._dialects)}"
@@ -600,13 +709,42 @@ class _Draft:
 
     merchants: dict[str, Merchant]
     pairings: dict[int, Pairing]
+    keys: dict[Pair, tuple[Keys, ...]]
+    """The newest first, as in `Snapshot.keys_of`."""
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> "_Draft":
-        return cls(dict(snapshot.merchants), {one.pairing: one for one in snapshot.pairings})
+        return cls(
+            dict(snapshot.merchants),
+            {one.pairing: one for one in snapshot.pairings},
+            {pair: snapshot.keys_of(*pair) for pair in snapshot.keyed},
+        )
 
     def snapshot(self) -> Snapshot:
-        return Snapshot.of(self.merchants.values(), self.pairings.values())
+        return Snapshot.of(self.merchants.values(), self.pairings.values(), self.keys)
+
+
+def _told(value: Merchant | Pairing | dict[str, int]) -> dict[str, Any]:
+    return value if isinstance(value, dict) else asdict(value)
+
+
+def _copy(db: sqlite3.Connection, path: Path) -> None:
+    """What was there before a migration, whole and on the disk. Raises sqlite3.Error, OSError."""
+    draft = path.with_name(f"{path.name}.new")
+    draft.unlink(missing_ok=True)
+    file = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
+    try:
+        with closing(sqlite3.connect(draft)) as copy:
+            db.backup(copy)
+        os.fsync(file)
+    finally:
+        os.close(file)
+    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _full_key(pairing: Pairing) -> str:

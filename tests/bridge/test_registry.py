@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.registry import (
+    SCHEMA,
     AlreadyThereError,
     Merchant,
     NotKnownError,
@@ -22,6 +23,7 @@ from bridge.registry import (
     Who,
     WrongRegistryError,
 )
+from drivers.link.authentication import Keys
 
 ALICE = Who("alice", 1000)
 SHOES = Merchant("m-1", "Shoes")
@@ -266,7 +268,7 @@ def test_another_environment_is_left_untouched(registry: Registry, path: Path) -
 def test_a_newer_schema_is_left_untouched(registry: Registry, path: Path) -> None:
     registry.close()
     with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute(f"PRAGMA user_version = {SCHEMA + 1}")
     with pytest.raises(WrongRegistryError, match="newer release"):
         opened(path)
 
@@ -311,3 +313,113 @@ def test_a_terminal_id_is_one_device_and_a_pair_is_one_number(
             active = [one.terminal_id for one in registry.snapshot.pairings if not one.retired]
             assert len(active) == len(set(active))
         assert len(set(numbers.values())) == len(numbers)
+
+
+# -- keys of the authenticated link
+
+
+def keys(number: int) -> Keys:
+    return Keys(bytes([number]) * 32, bytes([number + 100]) * 32)
+
+
+OLD, NEW, NEWEST = keys(1), keys(2), keys(3)
+
+
+def test_keys_are_kept_beside_each_other_until_a_newer_one_has_proved_itself(
+    registry: Registry, path: Path
+) -> None:
+    assert registry.snapshot.keys_of("T1", "S1") == ()
+    for one in (OLD, NEW, NEWEST):
+        registry.keep_keys("T1", "S1", one, ALICE)
+    registry.keep_keys("T2", "S2", keys(9), ALICE)
+    registry.keys_proved("T1", "S1", OLD.identifier, ALICE)
+    assert registry.snapshot.keys_of("T1", "S1") == (NEWEST, NEW, OLD)
+    registry.keys_proved("T1", "S1", NEW.identifier, ALICE)
+    registry.keys_proved("T1", "S1", NEW.identifier, ALICE)
+    registry.keys_proved("T1", "S1", b"none", ALICE)
+    assert registry.snapshot.keys_of("T1", "S1") == (NEWEST, NEW)
+    registry.close()
+    with opened(path) as again:
+        assert again.snapshot == registry.snapshot
+        assert again.snapshot.keyed == {("T1", "S1"), ("T2", "S2")}
+        assert again.snapshot.keys_of("T1", "S1") == (NEWEST, NEW)
+
+
+def test_keys_outlive_their_terminal_and_are_forgotten_by_command_alone(registry: Registry) -> None:
+    registry.keep_keys("T1", "S1", OLD, ALICE)
+    registry.add_terminal(terminal(), ALICE)
+    registry.remove_terminal("T1", ALICE)
+    registry.add_terminal(terminal(serial_number="S2"), ALICE)
+    assert registry.snapshot.keys_of("T1", "S1") == (OLD,)
+    with pytest.raises(NotKnownError, match="T1/S2 has no keys"):
+        registry.forget_keys("T1", ALICE)
+    assert registry.forget_keys("T1/S1", ALICE) == ("T1", "S1")
+    assert registry.snapshot.keyed == set()
+    registry.keep_keys("T9", "S9", OLD, ALICE)
+    assert registry.forget_keys("T9/S9", ALICE) == ("T9", "S9")
+    with pytest.raises(NotKnownError, match="no terminal T9"):
+        registry.forget_keys("T9", ALICE)
+
+
+def test_keys_are_told_to_nobody(registry: Registry, path: Path) -> None:
+    registry.keep_keys("T1", "S1", OLD, ALICE)
+    registry.keep_keys("T1", "S1", NEW, ALICE)
+    registry.keys_proved("T1", "S1", NEW.identifier, ALICE)
+    told = [(one.action, one.was, one.became) for one in registry.history("keys", "T1/S1")]
+    assert told == [
+        ("pair", {"key_sets": 0}, {"key_sets": 1}),
+        ("pair", {"key_sets": 1}, {"key_sets": 2}),
+        ("proved", {"key_sets": 2}, {"key_sets": 1}),
+    ]
+    shown = repr(registry.snapshot) + repr(told)
+    for secret in (NEW.to_bridge, NEW.to_terminal):
+        assert secret.hex() not in shown
+        assert repr(secret)[2:-1] not in shown
+    registry.forget_keys("T1/S1", ALICE)
+    registry.close()
+    stored = b"".join(one.read_bytes() for one in path.parent.iterdir())
+    for gone in (OLD, NEW):
+        assert gone.to_bridge not in stored
+
+
+def test_a_file_that_others_could_read_is_closed_to_them(registry: Registry, path: Path) -> None:
+    registry.close()
+    path.chmod(0o644)
+    opened(path).close()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_first_schema_is_brought_up_to_date_after_a_copy(path: Path) -> None:
+    first = (Path(__file__).parent / "registry_schema_1.sql").read_text()
+    with sqlite3.connect(path) as db:
+        db.executescript(first)
+    before = path.read_bytes()
+    with pytest.raises(WrongRegistryError, match="another state_dir"):
+        opened(path, "production")
+    assert path.read_bytes() == before
+    with opened(path) as registry:
+        known = registry.snapshot.find("T1", "S1")
+        assert known == Pairing(
+            7, "T1", "S1", "/dev/ttyUSB0", "classic", 9600, ("m-1",), "mono-128x64", None
+        )
+        registry.set_terminal("T1", {"name": "Till 2"}, ALICE)
+        registry.keep_keys("T1", "S1", OLD, ALICE)
+    copy = path.with_name("registry.schema-1.db")
+    assert copy.stat().st_mode & 0o777 == 0o600
+    with sqlite3.connect(copy) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+        assert db.execute("SELECT terminal_id FROM pairings").fetchall() == [("T1",)]
+    with opened(path) as again:
+        assert again.snapshot.pairing(7).name == "Till 2"  # type: ignore[union-attr]
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(path: Path) -> None:
+    first = (Path(__file__).parent / "registry_schema_1.sql").read_text()
+    with sqlite3.connect(path) as db:
+        db.executescript(first + "CREATE TABLE keys (odd TEXT);")
+    with pytest.raises(sqlite3.OperationalError):
+        opened(path)
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+        columns = [row[1] for row in db.execute("PRAGMA table_info(pairings)")]
+    assert "name" not in columns
