@@ -21,11 +21,15 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """WELCOME: the line may be spoken on from now. `paired` False: it is not this terminal's line."""
+    """WELCOME: the line may be spoken on from now. `paired` False: it is not this terminal's line.
+
+    `hello`: the one that it answers. By the time it is said another terminal may have come to this line.
+    """
 
     lane: str
     message: link.Welcome
     paired: bool
+    hello: link.Hello
 
 
 @dataclass(frozen=True, slots=True)

@@ -576,6 +576,7 @@ class Engine:
                     counter=None if pairing is None else self._journal.highest_counter(pairing),
                 ),
                 paired=pairing is not None,
+                hello=hello,
             )
         )
         self._place(lane, pairing)

@@ -332,12 +332,13 @@ class Lane:
 
     # -- what the engine wants ---------------------------------------------------------------
 
-    def say(self, message: Message, now: float) -> bool:
+    def say(self, message: Message, now: float, *, answers: Hello | None = None) -> bool:
         """Say `message`, after what waits; False where nobody is there to whom it can be said.
 
-        A WELCOME opens the line for all else. An OUTCOME ends the picture of its tender.
+        A WELCOME opens the line for all else; it is said to the terminal whose HELLO it `answers`,
+        and not to another one that has come since. An OUTCOME ends the picture of its tender.
         """
-        if not self._may_say(message):
+        if not self._may_say(message) or not self._is_here(answers):
             self._drop(message, "it is for nobody who is here now")
             return False
         if isinstance(message, Outcome):
@@ -349,6 +350,14 @@ class Lane:
             self._stage = Stage.WELCOMED
         self._feed_image(now)
         return said
+
+    def _is_here(self, answered: Hello | None) -> bool:
+        greeting = self._greeting
+        return answered is None or (
+            greeting is not None
+            and greeting.hello.terminal_id == answered.terminal_id
+            and greeting.hello.serial_number == answered.serial_number
+        )
 
     def _may_say(self, message: Message) -> bool:
         greeting = self._greeting

@@ -20,7 +20,7 @@ from drivers.display.geometry import Panel
 from drivers.line.line import Line, LineUser, Trouble
 from drivers.line.loop import Loop, Timer
 from drivers.link.image_transfer import Picture
-from drivers.link.messages import Accepted, Message
+from drivers.link.messages import Accepted, Hello, Message
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +73,9 @@ class LaneOnLine:
         """Give the line up for good; nothing is posted any more."""
         self._loop.call(self._close, self)
 
-    def say(self, message: Message) -> None:
+    def say(self, message: Message, answers: Hello | None = None) -> None:
         """See `Lane.say`."""
-        self._soon(partial(self.lane.say, message))
+        self._soon(partial(self.lane.say, message, answers=answers))
 
     def identify(self) -> None:
         """See `Lane.identify`."""

@@ -140,7 +140,7 @@ class Lanes:
 
     def say(self, lane: str, effect: Say | Welcome) -> None:
         if (at := self._at(lane)) is not None:
-            at.say(effect.message)
+            at.say(effect.message, effect.hello if isinstance(effect, Welcome) else None)
 
     def identify(self, lane: str) -> None:
         if (at := self._at(lane)) is not None:

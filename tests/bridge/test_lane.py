@@ -805,3 +805,15 @@ def test_a_reset_lane_begins_as_before_the_port_was_opened(bench: Bench) -> None
     bench.terminal.restart()
     bench.welcomed()
     assert bench.tell(Ping()) == [Pong()]
+
+
+def test_a_welcome_is_not_said_to_a_terminal_that_came_after_the_one_it_answers() -> None:
+    bench = Bench()
+    bench.plug()
+    bench.tell(HELLO)
+    other = replace(HELLO, terminal_id="T2", serial_number="SN2")
+    bench.tell(other)
+    assert not bench.lane.say(WELCOME, bench.now, answers=HELLO)
+    assert bench.lane.stage is not Stage.WELCOMED
+    assert bench.lane.say(WELCOME, bench.now, answers=other)
+    assert bench.lane.stage is Stage.WELCOMED
