@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
+from bridge.crash_points import Point, here
 from bridge.effects import (
     Answer,
     AskPartPay,
@@ -93,6 +94,7 @@ class Carrier:
 
     def carry(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
+            here(Point.BEFORE_EFFECT, effect)
             match effect:
                 case Say(lane=lane) | Welcome(lane=lane):
                     self._lanes.say(lane, effect)
@@ -114,6 +116,7 @@ class Carrier:
                     answer(reply, status)
                 case _:
                     assert_never(effect)
+            here(Point.AFTER_EFFECT, effect)
 
     def _submit(self, t: Tender, wanted: Wanted) -> None:
         a = next(a for a in t.attempts if a.number == wanted.attempt)
@@ -128,6 +131,7 @@ class Carrier:
 
     def _ask(self, t: Tender, a: Attempt, wanted: Wanted) -> None:
         began = self._clock()
+        here(Point.BEFORE_CALL, str(wanted.ask))
         try:
             event = self._event(t, a, wanted)
         except Exception as error:  # noqa: BLE001 - the answer to a call that failed in us is no evidence
@@ -142,6 +146,7 @@ class Carrier:
                 },
             )
             event = _no_evidence(t, a, wanted.ask, f"{type(error).__name__} in the bridge")
+        here(Point.AFTER_ANSWER, str(wanted.ask))
         if isinstance(event, PartPayAnswered):
             self._answered_in(wanted.ask, self._clock() - began, event.answer)
         self._post(event)

@@ -24,6 +24,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import Final
 
+from bridge import crash_points
 from bridge.access import CallbackKeys, PartPay, load_libraries
 from bridge.boot import boot_id
 from bridge.carrier import Carrier
@@ -122,6 +123,11 @@ def run(settings: Settings) -> int:
     os.umask(0o077)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
     try:
+        played = not settings.partpay.production and settings.partpay.base_url.startswith("http:")
+        if crash_points.arm(os.environ, played=played):
+            log.warning(
+                "armed", why=f"{crash_points.VARIABLE} is set: this process ends on purpose"
+            )
         become_owner(settings.bridge.state_dir)
         with StateDir.locked(settings.bridge.state_dir, DAEMON), ExitStack() as stack:
             daemon = Daemon(settings, log, stack)
@@ -134,7 +140,7 @@ def run(settings: Settings) -> int:
     except (CannotListenError, CannotServeError) as error:
         log.error("cannot-start", why=str(error))
         return 1
-    except (WrongJournal, WrongRegistryError) as error:
+    except (WrongJournal, WrongRegistryError, crash_points.NotHereError) as error:
         log.error("cannot-start", why=str(error))
         return 2
     except (sqlite3.Error, OSError) as error:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from bridge.crash_points import Point, here
 from bridge.effects import Effect
 from bridge.engine import Engine
 from bridge.events import CallbackReceived, Event
@@ -77,6 +78,8 @@ class Heart:
         while going:
             batch, going = self._take()
             self.beat = self._now()
+            for event in batch:
+                here(Point.TAKEN, event)
             try:
                 effects = self._engine.process(batch)
                 self._took(self._now() - self.beat)

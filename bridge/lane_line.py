@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+from bridge.crash_points import Point, here
 from bridge.lane import CannotShow, Deliver, Draw, Lane
 from drivers.display.geometry import Panel
 from drivers.line.line import Line, LineUser, Trouble
@@ -146,7 +147,9 @@ class LaneOnLine:
         """After anything happened: write what is to be written, and set the timer."""
         data = self.lane.take_output(self._loop.now())
         if data:
+            here(Point.BEFORE_BYTES)
             self.line.write(data)
+            here(Point.AFTER_BYTES)
         wake_at = self.lane.next_wake()
         if wake_at == self._timer_at and self._timer is not None:
             return

@@ -18,6 +18,7 @@ from typing import Final
 import falcon
 from falcon import Request, Response
 
+from bridge.crash_points import Point, here
 from bridge.health import Report, Status
 from bridge.http_server import THREADS, Application
 from bridge.log import Log
@@ -113,8 +114,11 @@ class _Callback:
             self._log.warning("callback-put-off", order_id=callback.order_id, why="too many wait")
             response.set_header("Retry-After", "1")
             return 503
+        here(Point.CALLBACK_CHECKED)
         try:
-            return self._sources.submit(callback).result(REPLY_WAIT_S)
+            status = self._sources.submit(callback).result(REPLY_WAIT_S)
+            here(Point.BEFORE_REPLY, str(status))
+            return status
         except (TimeoutError, CancelledError):
             self._log.error(
                 "callback-put-off", order_id=callback.order_id, why="not written in time"

@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from bridge.crash_points import Point, here
 from bridge.journal import chain
 from bridge.journal.archive import Archived, archive
 from bridge.journal.stamp import Stamp, StampFile
@@ -138,8 +139,11 @@ class Journal:
 
     def commit(self) -> None:
         """Durable when it returns."""
+        here(Point.BEFORE_COMMIT, None)
         self._db.execute("COMMIT")
+        here(Point.BEFORE_STAMP, None)
         self._stamp()
+        here(Point.AFTER_COMMIT, None)
 
     def rollback(self) -> None:
         if self._db.in_transaction:
@@ -152,6 +156,7 @@ class Journal:
 
         `given`: what happened, as plain values. `t`: the tender as it is after it, or None for an event of none.
         """
+        here(Point.BEFORE_WRITE, name)
         data: dict[str, object] = {}
         if given:
             data["in"] = given
