@@ -134,6 +134,18 @@ def code_job(model: Model, payload: str, lines: Sequence[str]) -> Job | CannotDr
     return CannotDraw("; ".join(reasons) or "it shows text alone")
 
 
+def code_picture(model: Model, payload: str) -> Image.Image | CannotDraw:
+    """What the code looks like on the device, dot by dot: a graphic display's panel, or the square on
+    paper (mode L, 0 is dark). A printer that draws by itself may choose other modules."""
+    if not model.ways:
+        return CannotDraw("it shows text alone")
+    modules = modules_for(payload)
+    if isinstance(modules, NoSymbol):
+        return CannotDraw(modules.why)
+    drawn = _drawn(model, modules)
+    return CannotDraw(drawn.why) if isinstance(drawn, DoesNotFit) else drawn
+
+
 def lines_job(model: Model, lines: Sequence[str]) -> Job:
     """The bytes that show lines of text; none for a printer, which would only waste paper."""
     if model.kind is Kind.PRINTER:
@@ -264,6 +276,10 @@ class EscposDisplay:
         if isinstance(job, CannotDraw):
             return NotShown(f"display {self._name}: {job.why}")
         return self._send(job, asks=self.model.asks)
+
+    def picture(self, payload: str) -> Image.Image | CannotDraw:
+        """See `code_picture`. Touches no device."""
+        return code_picture(self.model, payload)
 
     def show_lines(self, lines: Sequence[str]) -> Shown | NotShown:
         return self._send(lines_job(self.model, lines))

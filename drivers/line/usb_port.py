@@ -72,12 +72,14 @@ class OpenUsb:
 
 @dataclass(frozen=True, slots=True)
 class Plugged:
-    """A device that could be a terminal, as `ports` lists it. `port`: the name to configure."""
+    """A device that could be a terminal, as `ports` lists it. `port`: the name to configure.
+    `socket`: where it is plugged in, as the kernel writes it (`1-4.2`)."""
 
     port: str
     manufacturer: str
     product: str
     serial_number: str
+    socket: str = ""
 
 
 def usb_name(port: str) -> UsbName:
@@ -145,7 +147,7 @@ def plugged_in(backend: Any = None) -> tuple[Plugged, ...]:
             port += f":{serial_number}" if serial_number else f"@{_socket(device)}"
             manufacturer = _text(device, device.iManufacturer)
             product = _text(device, device.iProduct)
-            found.append(Plugged(port, manufacturer, product, serial_number))
+            found.append(Plugged(port, manufacturer, product, serial_number, _socket(device)))
     return tuple(found)
 
 
@@ -157,7 +159,8 @@ def trouble_of(port: str, error: Exception) -> Trouble:
     if number in (errno.EACCES, errno.EPERM):
         return Trouble(
             TroubleKind.DENIED,
-            f"{port}: no right to use it; a udev rule has to give the device to the daemon's group",
+            f"{port}: no right to use it; name it in /etc/udev/rules.d/69-partpay-bridge.rules, as "
+            "systemd/70-partpay-bridge.rules says, and plug it in again",
         )
     if number == errno.EBUSY:
         return Trouble(
