@@ -257,8 +257,8 @@ def test_what_is_plugged_in_is_listed_by_the_name_to_configure(bench: Bench) -> 
     for device in devices:
         bench.bus.plug(device)
     assert plugged_in(bench.bus) == (
-        Plugged("usb:1234:5678:SN1", "Acme", "T1", "SN1"),
-        Plugged("usb:1234:5678@1-2.3", "Acme", "T1", ""),
+        Plugged("usb:1234:5678:SN1", "Acme", "T1", "SN1", "1-4"),
+        Plugged("usb:1234:5678@1-2.3", "Acme", "T1", "", "1-2.3"),
     )
     assert [device.handles for device in devices] == [0] * 5
 
