@@ -10,6 +10,7 @@
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, InvalidStateError
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
 from bridge.crash_points import Point, here
@@ -20,6 +21,7 @@ from bridge.effects import (
     ClearPanel,
     Effect,
     Identify,
+    KeysProved,
     Say,
     ShowBeside,
     ShowCode,
@@ -76,15 +78,18 @@ class Carrier:
         answered_in: Callable[[Ask, float, object], None] = lambda ask, seconds, answer: None,
         clock: Callable[[], float] = lambda: 0.0,
         keep_original: Callable[[str, bytes], None] = lambda payload, picture: None,
+        keys_proved: Callable[[KeysProved], None] = lambda effect: None,
     ) -> None:
         """`orders` is called in a worker: it may import and connect. `access`: a merchant's credential, by id.
-        `keep_original(payload, picture)` gets what PartPay sent, once it is read."""
+        `keep_original(payload, picture)` gets what PartPay sent, once it is read. `keys_proved` tells the registry,
+        in a worker."""
         self._post = post
         self._lanes = lanes
         self._displays = displays
         self._orders = orders
         self._access = access
         self._keep_original = keep_original
+        self._keys_proved = keys_proved
         self._answered_in = answered_in
         self._clock = clock
         self._sales = Workers(SALE_CALLS, "partpay-sale")
@@ -110,6 +115,8 @@ class Carrier:
                     self._displays.show(effect)
                 case ClearBeside():
                     self._displays.clear(effect)
+                case KeysProved():
+                    self._pictures.do(partial(self._keys_proved, effect))
                 case AskPartPay(tender=tender, wanted=wanted):
                     self._submit(tender, wanted)
                 case Answer(reply=reply, status=status):

@@ -95,6 +95,15 @@ class ClearBeside:
 
 
 @dataclass(frozen=True, slots=True)
+class KeysProved:
+    """A message has come under keys of this pair (`key_id` is DF27): the registry drops those from before them."""
+
+    terminal_id: str
+    serial_number: str
+    key_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class AskPartPay:
     """One call, as this tender was written when it was wanted."""
 
@@ -119,6 +128,7 @@ Effect = (
     | ShowText
     | ShowBeside
     | ClearBeside
+    | KeysProved
     | AskPartPay
     | Answer
 )

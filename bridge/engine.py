@@ -19,7 +19,7 @@ from typing import Final
 from bridge import book as books
 from bridge import refund, reversal, sale
 from bridge.book import Book, Page, TenderFault
-from bridge.effects import Answer, Effect, Identify, Say, Welcome
+from bridge.effects import Answer, Effect, Identify, KeysProved, Say, Welcome
 from bridge.events import (
     Acknowledged,
     CallbackReceived,
@@ -28,12 +28,21 @@ from bridge.events import (
     Event,
     PartPayAnswered,
     RegistryChanged,
+    TechnicianAt,
     TimeCame,
 )
 from bridge.invariants import broken
 from bridge.journal.archive import Archived
 from bridge.journal.journal import Journal
-from bridge.lane_events import Heard, LineDown, LineUp, PictureResult, Proved
+from bridge.lane_events import (
+    Heard,
+    LineDown,
+    LineGivenUp,
+    LineUp,
+    PictureResult,
+    Proved,
+    UnknownKeys,
+)
 from bridge.partpay.callback import SignedCallback
 from bridge.registry import Pairing, Snapshot
 from bridge.stored_form import Plain
@@ -50,6 +59,7 @@ from bridge.tender import (
     Timing,
 )
 from drivers.link import messages as link
+from drivers.link.authentication import Keys
 from drivers.link.messages import Reason
 
 log = logging.getLogger(__name__)
@@ -131,6 +141,9 @@ class Engine:
         self._books: dict[int, Book] = {}
         self._board = Switchboard()
         self._helloed: dict[str, link.Hello] = {}
+        self._welcomed: dict[str, int | None] = {}
+        """By line, what its last WELCOME said: the pairing, or None for "not paired"."""
+        self._technicians: set[str] = set()
         self._wakes: dict[int, float] = {}
         self._reopen_at = float("-inf")
         self._listed: set[tuple[int | None, int | None, str, str]] = set()
@@ -451,16 +464,19 @@ class Engine:
                 self._hello(lane, hello, decision)
             case Heard():
                 self._heard(event, decision)
-            case Proved(lane=lane):
-                self._proved(lane, decision)
+            case Proved(lane=lane, key_id=key_id):
+                self._proved(lane, key_id, decision)
             case LineUp():
                 pass
-            case LineDown(lane=lane):
-                self._helloed.pop(lane, None)
-                self._follow(self._board.down(lane), decision)
-                for pairing, book in list(self._books.items()):
-                    if book.lane == lane:
-                        self._books[pairing] = replace(book, lane=None)
+            case LineDown(lane=lane) | LineGivenUp(lane=lane):
+                self._nobody_on(lane, decision)
+            case UnknownKeys(lane=lane, hello=hello):
+                decision.name = "hello"
+                self._nobody_on(lane, decision)
+                self._not_served(lane, hello, decision)
+            case TechnicianAt(lane=lane, here=here):
+                self._technicians -= {lane}
+                self._technicians |= {lane} if here else set()
             case PictureResult():
                 self._picture(event, decision)
             case PartPayAnswered():
@@ -510,31 +526,68 @@ class Engine:
             self._wakes.pop(pairing, None)
 
     def _hello(self, lane: str, hello: link.Hello, decision: Decision) -> None:
-        known = self._world.registry().find(hello.terminal_id, hello.serial_number)
-        pairing = None
-        if known is not None and self._serves(known):
-            pairing = known.pairing
+        pairing = self._pairing_of(hello)
         self._helloed[lane] = hello
+        self._welcomed.pop(lane, None)
         decision.name = "hello"
-        verdict = self._board.hello(lane, pairing, self._world.now())
         if pairing is None:
-            decision.loose.append(
-                Note(
-                    "not-paired",
-                    f"terminal {hello.terminal_id}, serial number {hello.serial_number}, on {lane} is not paired: "
-                    "pair it, or unplug it",
-                )
-            )
-            decision.write_loose = True
+            self._not_served(lane, hello, decision)
+        if pairing is not None and hello.key_id is not None:
+            verdict = self._board.hello_with_keys(lane, pairing)
+        else:
+            verdict = self._board.hello(lane, pairing, self._world.now())
         self._follow(verdict, decision)
 
-    def _proved(self, lane: str, decision: Decision) -> None:
+    def _pairing_of(self, hello: link.Hello) -> int | None:
+        """The pairing that this HELLO may speak for: with its keys, where it has any."""
+        registry = self._world.registry()
+        known = registry.find(hello.terminal_id, hello.serial_number)
+        keys = registry.keys_of(hello.terminal_id, hello.serial_number)
+        if known is None or not self._serves(known) or not _fits(hello.key_id, keys):
+            return None
+        return known.pairing
+
+    def _not_served(self, lane: str, hello: link.Hello, decision: Decision) -> None:
+        """Whoever this is gets no sale: listed, unless a person is pairing it just now."""
+        if lane in self._technicians:
+            return
+        who = f"terminal {hello.terminal_id}, serial number {hello.serial_number}, on {lane}"
+        if hello.key_id is not None:
+            note = Note(
+                "unknown-keys",
+                f"{who} has keys of another pairing than this bridge: pair it again, or unplug it",
+            )
+        elif self._world.registry().keys_of(hello.terminal_id, hello.serial_number):
+            note = Note(
+                "without-keys",
+                f"{who} does not show the keys that it was paired with: if it is the right device, pair it again",
+            )
+        else:
+            note = Note("not-paired", f"{who} is not paired: pair it, or unplug it")
+        decision.loose.append(note)
+        decision.write_loose = True
+
+    def _nobody_on(self, lane: str, decision: Decision) -> None:
+        self._helloed.pop(lane, None)
+        self._welcomed.pop(lane, None)
+        self._follow(self._board.down(lane), decision)
+        self._place(lane, None)
+
+    def _proved(self, lane: str, key_id: bytes, decision: Decision) -> None:
         """A message with a right code: the pairing with these keys is on this line now, and told so."""
         hello = self._helloed.get(lane)
         if hello is None:
             return
-        known = self._world.registry().find(hello.terminal_id, hello.serial_number)
-        if known is None or self._board.pairing_on(lane) == known.pairing:
+        pair = (hello.terminal_id, hello.serial_number)
+        keys = self._world.registry().keys_of(*pair)
+        if not keys or not _fits(key_id, keys):
+            return
+        if keys[-1].identifier != key_id:
+            decision.effects.append(KeysProved(*pair, key_id))
+        known = self._world.registry().find(*pair)
+        if known is None or not self._serves(known):
+            return
+        if self._board.pairing_on(lane) == known.pairing:
             return
         self._board = self._board.proved(lane, known.pairing)
         self._place(lane, known.pairing)
@@ -563,6 +616,9 @@ class Engine:
         hello = self._helloed.get(lane)
         if hello is None:
             return
+        if pairing is not None and pairing != self._pairing_of(hello):
+            pairing = None  # it got keys while it waited for this
+        self._welcomed[lane] = pairing
         local = self._world.local()
         decision.effects.append(
             Welcome(
@@ -579,6 +635,8 @@ class Engine:
                 hello=hello,
             )
         )
+        if hello.key_id is not None:
+            pairing = None  # nothing is told before a message has proved who is there
         self._place(lane, pairing)
         if pairing is not None:
             self._turn(pairing, decision, books.welcomed)
@@ -594,6 +652,13 @@ class Engine:
     def _heard(self, event: Heard, decision: Decision) -> None:
         assert self._journal is not None
         message, lane, shelf = event.message, event.lane, self._journal
+        if event.key_id is not None:
+            self._proved(lane, event.key_id, decision)
+        if not self._is_authentic(event):
+            reason = Reason.NOT_AUTHENTICATED
+            refusal = books.refused(reason, message, event.sequence, self._rules.prefix)
+            decision.effects.append(Say(lane, refusal))
+            return
         pairing = self._board.pairing_on(lane)
         known = self._world.registry().pairing(pairing) if pairing is not None else None
         new = isinstance(message, link.Tender | link.Refund)
@@ -630,6 +695,14 @@ class Engine:
 
         decision.name = type(message).__name__.lower()
         self._turn(pairing, decision, change, getattr(message, "counter", None))
+
+    def _is_authentic(self, event: Heard) -> bool:
+        """The lane has seen to it; but keys may have been agreed on, or forgotten, since its last HELLO."""
+        hello = self._helloed.get(event.lane)
+        if hello is None:
+            return event.key_id is None
+        keys = self._world.registry().keys_of(hello.terminal_id, hello.serial_number)
+        return _fits(event.key_id, keys)
 
     def _picture(self, event: PictureResult, decision: Decision) -> None:
         pairing = self._board.pairing_on(event.lane)
@@ -786,13 +859,18 @@ class Engine:
         decision.name = "registry"
         snapshot = self._world.registry()
         for lane, hello in self._helloed.items():
-            known = snapshot.find(hello.terminal_id, hello.serial_number)
-            served = known is not None and self._serves(known)
-            if served != (self._board.pairing_on(lane) is not None):
+            if lane in self._welcomed and self._welcomed[lane] != self._pairing_of(hello):
                 decision.effects.append(Identify(lane))
         for pairing, book in self._books.items():
             if (known := snapshot.pairing(pairing)) is not None:
                 self._books[pairing] = replace(book, pairing=known)
+
+
+def _fits(key_id: bytes | None, keys: tuple[Keys, ...]) -> bool:
+    """Whether these are keys of a pairing that has `keys`; without any it speaks without."""
+    if not keys:
+        return key_id is None
+    return any(one.identifier == key_id for one in keys)
 
 
 def subject(t: Tender) -> dict[str, object]:

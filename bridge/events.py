@@ -1,6 +1,6 @@
 """What happens, as values: everything that reaches the engine's one queue.
 
-Lane events (`Heard`, `LineUp`, `LineDown`, `PictureResult`) stand in `lane_events.py`.
+What lanes tell stands in `lane_events.py`.
 """
 
 from concurrent.futures import Future
@@ -64,6 +64,14 @@ class RegistryChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class TechnicianAt:
+    """A person is pairing on this line (`here`), or is not any more: that its device is not paired is known there."""
+
+    lane: str
+    here: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Acknowledged:
     """A person has seen what needed attention. `entry` None: all of them."""
 
@@ -80,5 +88,6 @@ Event = (
     | CallbackReceived
     | TimeCame
     | RegistryChanged
+    | TechnicianAt
     | Acknowledged
 )

@@ -63,6 +63,25 @@ class LineDown:
 
 
 @dataclass(frozen=True, slots=True)
+class LineGivenUp:
+    """No terminal is expected on this port any more: it was let go, and nothing is wrong with it."""
+
+    lane: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownKeys:
+    """A HELLO named keys (DF27) that are not known: it got REFUSED 9, and nobody is on this line now.
+
+    Whoever says it was paired with another bridge, or with this one before its registry was lost or
+    its keys were forgotten.
+    """
+
+    lane: str
+    hello: Hello
+
+
+@dataclass(frozen=True, slots=True)
 class PictureResult:
     """What became of a tender's image at the panel (terminal-link §5).
 
@@ -79,4 +98,6 @@ class PictureResult:
     why: str
 
 
-LaneEvent: TypeAlias = Heard | Proved | LineUp | LineDown | PictureResult
+LaneEvent: TypeAlias = (
+    Heard | Proved | LineUp | LineDown | LineGivenUp | UnknownKeys | PictureResult
+)

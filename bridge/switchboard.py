@@ -4,7 +4,8 @@
   first; the answer (WELCOME) waits for that, up to 12 s.
 - If the same pair answers there, the new one is not paired, and listed. If another answers, nobody does, or the
   port is gone, the new line is its line. After a start no line is remembered.
-- For a pairing with keys nobody is asked: the line on which a right code came last is its line.
+- For a pairing with keys nobody is asked: each line gets its WELCOME, and the line on which a right code came last
+  is its line. Until then a HELLO in its name moves nothing, and takes nothing away from another line.
 """
 
 from collections.abc import Mapping
@@ -46,6 +47,7 @@ class Switchboard:
     def hello(self, lane: str, pairing: int | None, now: float) -> Verdict:
         """HELLO on a line, by a known pairing or (None) by a device that is not paired."""
         board, settled = self._answered_on(lane, pairing)
+        board = board._overtaken(lane, pairing)
         if pairing is None:
             return Verdict(board._leave(lane), (*settled, (lane, None)))
         moving = board.moving.get(pairing)
@@ -60,6 +62,12 @@ class Switchboard:
         asked = Moving(to=lane, old=old, until=now + ANSWER_WAIT_S)
         board = replace(board._leave(lane), moving={**board.moving, pairing: asked})
         return Verdict(board, settled, ask=(old,))
+
+    def hello_with_keys(self, lane: str, pairing: int) -> Verdict:
+        """HELLO on a line, naming keys of this pairing: whether it is there is seen when it has `proved` it."""
+        board, settled = self._answered_on(lane, pairing)
+        board = board._overtaken(lane, pairing)
+        return Verdict(board._leave(lane), (*settled, (lane, pairing)))
 
     def _answered_on(
         self, lane: str, pairing: int | None
@@ -96,7 +104,13 @@ class Switchboard:
 
     def proved(self, lane: str, pairing: int) -> "Switchboard":
         """A message with a right code came on this line: the pairing is here."""
-        return self._leave(lane)._place(pairing, lane)
+        board = replace(self, moving=_without(self.moving, pairing))
+        return board._leave(lane)._place(pairing, lane)
+
+    def _overtaken(self, lane: str, pairing: int | None) -> "Switchboard":
+        """Another device says HELLO on a line to which one was to move: that one is not there any more."""
+        still = {p: m for p, m in self.moving.items() if m.to != lane or p == pairing}
+        return replace(self, moving=still)
 
     def _place(self, pairing: int, lane: str) -> "Switchboard":
         return replace(self, line_of={**self.line_of, pairing: lane})

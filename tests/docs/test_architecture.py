@@ -279,7 +279,7 @@ def test_the_events_are_those_that_the_engine_writes() -> None:
     names |= {f"{ask}-answer" for ask in Ask if ask is not Ask.PICTURE}
     names |= {"tender", "cancel", "query", "refund", "stored"}  # by the class of the message
     # A change of the registry is in the registry's own log.
-    assert names - {"registry"} == told_events() - {"LineDown", "Proved"}
+    assert names - {"registry"} == told_events() - {"LineDown", "LineGivenUp", "Proved"}
 
 
 def test_the_tables_are_those_of_the_schema(tmp_path: Path) -> None:
