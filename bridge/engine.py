@@ -476,7 +476,10 @@ class Engine:
                 self._not_served(lane, hello, decision)
             case TechnicianAt(lane=lane, here=here):
                 self._technicians -= {lane}
-                self._technicians |= {lane} if here else set()
+                if here:
+                    self._technicians |= {lane}
+                else:
+                    self._ask_whom_it_concerns(lane, decision)
             case PictureResult():
                 self._picture(event, decision)
             case PartPayAnswered():
@@ -858,12 +861,20 @@ class Engine:
     def _registry(self, decision: Decision) -> None:
         decision.name = "registry"
         snapshot = self._world.registry()
-        for lane, hello in self._helloed.items():
-            if lane in self._welcomed and self._welcomed[lane] != self._pairing_of(hello):
-                decision.effects.append(Identify(lane))
+        for lane in [*self._helloed]:
+            if lane not in self._technicians:
+                self._ask_whom_it_concerns(lane, decision)
         for pairing, book in self._books.items():
             if (known := snapshot.pairing(pairing)) is not None:
                 self._books[pairing] = replace(book, pairing=known)
+
+    def _ask_whom_it_concerns(self, lane: str, decision: Decision) -> None:
+        """Whoever would be welcomed otherwise now than it was is asked to say HELLO."""
+        hello = self._helloed.get(lane)
+        if hello is None or lane not in self._welcomed:
+            return
+        if self._welcomed[lane] != self._pairing_of(hello):
+            decision.effects.append(Identify(lane))
 
 
 def _fits(key_id: bytes | None, keys: tuple[Keys, ...]) -> bool:

@@ -22,13 +22,22 @@ Give it what has come in before telling it the time.
 from __future__ import annotations
 
 import logging
+import math
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final, Protocol, TypeAlias, assert_never
 
-from bridge.lane_events import Heard, LaneEvent, LineDown, LineUp, PictureResult, Proved
+from bridge.lane_events import (
+    Heard,
+    LaneEvent,
+    LineDown,
+    LineUp,
+    PictureResult,
+    Proved,
+    UnknownKeys,
+)
 from bridge.outcomes import REFUSALS
 from drivers.display.geometry import Panel
 from drivers.link.authentication import PAIRING_TYPES, Keys
@@ -215,8 +224,9 @@ class Lane:
         self.baud = baud
         self.profile = profile
         self.counts = Counts()
-        self.pairing: Callable[[PairingMessage, float], None] | None = None
-        """Takes PAIR_KEY and PAIR_CONFIRM while a dialogue is open; None: REFUSED 9, which ends it."""
+        self.pairing: Callable[[PairingMessage, int, float], None] | None = None
+        """Takes PAIR_KEY and PAIR_CONFIRM, with their numbers and the time, while a dialogue is open;
+        None: REFUSED 9, which ends it."""
         self.trace = trace
         self._post = post
         self._draw = draw
@@ -228,6 +238,9 @@ class Lane:
         self._ids = image_ids()
         self._stage = Stage.AWAY
         self._greeting: Greeting | None = None
+        self._stranger: Hello | None = None
+        """Whose keys are not known: a dialogue can be opened with it, and nothing else."""
+        self._pairing_refused: bytes | None = None
         self._image: _Image | None = None
         self._identify_at: float | None = None
         self._identify_is_out = False
@@ -280,6 +293,8 @@ class Lane:
     def _begin_afresh(self) -> None:
         self._end_image()
         self._greeting = None
+        self._stranger = None
+        self._pairing_refused = None
         self._identify_at = None
         self._identify_is_out = False
 
@@ -309,7 +324,8 @@ class Lane:
         if self._stage is Stage.AWAY:
             return None
         image_at = None if self._image is None else self._image.transfer.next_wake()
-        moments = (self._session.next_wake(), image_at, self._identify_at)
+        refusal_at = None if self._pairing_refused is None else self._may_refuse_at
+        moments = (self._session.next_wake(), image_at, self._identify_at, refusal_at)
         return min((moment for moment in moments if moment is not None), default=None)
 
     def wake(self, now: float) -> None:
@@ -323,6 +339,9 @@ class Lane:
         self._do_due(now)
 
     def _do_due(self, now: float) -> None:
+        if self._pairing_refused is not None and now >= self._may_refuse_at:
+            refused, self._pairing_refused = self._pairing_refused, None
+            self._refuse_not_authenticated(refused, now)
         if self._identify_at is None or now < self._identify_at:
             return
         self._identify_at = now + IDENTIFY_EVERY_S
@@ -361,9 +380,11 @@ class Lane:
 
     def _may_say(self, message: Message) -> bool:
         greeting = self._greeting
+        if message.type_code in PAIRING_TYPES:
+            return greeting is not None or self._stranger is not None
         if greeting is None:
             return False
-        if isinstance(message, Welcome) or message.type_code in PAIRING_TYPES:
+        if isinstance(message, Welcome):
             return True
         named = getattr(message, "terminal_id", None)
         return self._stage is Stage.WELCOMED and named in (None, greeting.hello.terminal_id)
@@ -411,6 +432,16 @@ class Lane:
         self._feed_image(now)
         return True
 
+    def clear_test(self, now: float) -> None:
+        """Have a test picture taken away; a tender's, that came meanwhile, stays."""
+        if self._image is not None and self._image.counter is None:
+            self.clear(now)
+
+    def refuse_pairing(self, refused: bytes, now: float) -> None:
+        """End the dialogue at the terminal: REFUSED 9 of its PAIR_KEY or PAIR_CONFIRM (DF0C)."""
+        self._pairing_refused = refused
+        self._do_due(now)
+
     def clear(self, now: float, *, after_outcome: bool = False) -> None:
         """Break the picture off and have it taken away; `after_outcome`: the OUTCOME does that."""
         self._end_image()
@@ -433,8 +464,8 @@ class Lane:
                     self._received(event, now)
                 case NotUnderstoodBody(error=error):
                     self._not_understood(error)
-                case NotAuthenticated(refused=refused):
-                    self._not_authenticated(refused, now)
+                case NotAuthenticated(refused=refused, hello=hello):
+                    self._not_authenticated(refused, hello, now)
                 case Replayed():
                     self.counts.replayed += 1
                     self._traced("in", "note", f"said before: {event.message.type_name}, dropped")
@@ -471,12 +502,14 @@ class Lane:
             # The bridge's own words, from another bridge or out of an echo: no type for a bridge.
             self._refuse(Reason.NOT_UNDERSTOOD, _named(message, sequence))
             return
-        if self._greeting is None:
+        if self._greeting is None and self._stranger is None:
             self._refuse(Reason.SAY_HELLO, _named(message, sequence), message)
             return
         if isinstance(message, PairKey | PairConfirm):
             self._pairing_said(message, sequence, now)
             return
+        if self._greeting is None:
+            return  # a stranger's messages are not authentic, and do not come so far
         if self._stage is Stage.GREETED:
             return
         match message:
@@ -499,6 +532,7 @@ class Lane:
         self._identify_at = None
         self._identify_is_out = False
         self._greeting = Greeting.of(hello, self.profile)
+        self._stranger = None
         self._stage = Stage.GREETED
         if self.profile.max_body is not None:
             self._session.peer_max_body = self.profile.max_body
@@ -510,7 +544,7 @@ class Lane:
 
     def _pairing_said(self, message: PairingMessage, sequence: int, now: float) -> None:
         if self.pairing is not None:
-            self.pairing(message, now)
+            self.pairing(message, sequence, now)
         else:
             # No dialogue is open (it ended, or the bridge was started anew): this ends it there.
             self._refuse_not_authenticated(_named(message, sequence), now)
@@ -523,20 +557,26 @@ class Lane:
         if error.type_code != Refused.type_code and self._stage is not Stage.GREETED:
             self._refuse(Reason.NOT_UNDERSTOOD, error.refused)
 
-    def _not_authenticated(self, refused: bytes, now: float) -> None:
+    def _not_authenticated(self, refused: bytes, hello: Hello | None, now: float) -> None:
         self.counts.not_authenticated += 1
         self._traced("in", "note", f"not authenticated: {refused.hex()}")
-        if refused[0] == Hello.type_code:
+        if hello is not None:
             # It named keys that are not known: whoever was here before is not here now.
             self._end_image()
             self._greeting = None
+            self._stranger = hello
             self._stage = Stage.ASKING
+            self._post(UnknownKeys(self.name, hello))
         if refused[0] != Refused.type_code:
             self._refuse_not_authenticated(refused, now)
 
-    def _refuse_not_authenticated(self, refused: bytes, now: float) -> None:
+    @property
+    def _may_refuse_at(self) -> float:
         last_at = self._not_authenticated_at
-        if last_at is not None and now < last_at + NOT_AUTHENTICATED_EVERY_S:
+        return -math.inf if last_at is None else last_at + NOT_AUTHENTICATED_EVERY_S
+
+    def _refuse_not_authenticated(self, refused: bytes, now: float) -> None:
+        if now < self._may_refuse_at:
             return
         self._not_authenticated_at = now
         self._refuse(Reason.NOT_AUTHENTICATED, refused)

@@ -113,10 +113,11 @@ class NotAuthenticated:
     """The code of this message is wrong or missing, or its HELLO names keys that are not known.
 
     A bridge answers REFUSED, reason 9, at most once a second; a terminal says HELLO, at most every
-    5 s. `refused` is DF0C.
+    5 s. `refused` is DF0C. `hello`: that HELLO, which proves nothing but may be paired afresh.
     """
 
     refused: bytes
+    hello: Hello | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,7 +430,9 @@ class Session:
             self._hello_came(read.message, now)
         match judged.verdict:
             case Verdict.NOT_AUTHENTIC:
-                return [NotAuthenticated(_refused(type_code, read.sequence))]
+                message = read.message if isinstance(read, Decoded) else None
+                hello = message if isinstance(message, Hello) else None
+                return [NotAuthenticated(_refused(type_code, read.sequence), hello)]
             case Verdict.OLD:
                 return [Replayed(read.message)] if isinstance(read, Decoded) else []
             case Verdict.TAKEN:

@@ -16,7 +16,15 @@ from bridge.lane import (
     Lane,
     Stage,
 )
-from bridge.lane_events import Heard, LaneEvent, LineDown, LineUp, PictureResult, Proved
+from bridge.lane_events import (
+    Heard,
+    LaneEvent,
+    LineDown,
+    LineUp,
+    PictureResult,
+    Proved,
+    UnknownKeys,
+)
 from drivers.display.geometry import Panel
 from drivers.link.authentication import Keys
 from drivers.link.dialect import DIALECTS, Dialect
@@ -745,8 +753,26 @@ def test_a_hello_with_unknown_keys_is_refused_with_9_and_ends_the_talk_before_it
     (answer,) = bench.tell(KEYED_HELLO)
     assert isinstance(answer, Refused)
     assert (answer.reason, answer.refused) == (Reason.NOT_AUTHENTICATED, b"\x01\x01")
-    assert bench.posted == []
+    assert bench.posted == [UnknownKeys(PORT, KEYED_HELLO)]
     assert not bench.lane.say(PROGRESS, bench.now)
+    assert not bench.lane.say(WELCOME, bench.now)
+
+
+def test_a_terminal_with_unknown_keys_can_be_paired_afresh() -> None:
+    bench = Bench()
+    bench.plug()
+    led: list[Message] = []
+    bench.lane.pairing = lambda message, sequence, now: led.append(message)
+    assert not bench.lane.say(PairOpen(bytes(32)), bench.now)
+    bench.tell(KEYED_HELLO)
+    assert bench.lane.say(PairOpen(bytes(32)), bench.now)
+    key = PairKey(bytes(32), bytes(16))
+    assert PairOpen(bytes(32)) in bench.tell(key)
+    assert led == [key]
+    assert bench.lane.hello is None
+    bench.lane.line_down("gone", bench.now)
+    bench.plug()
+    assert not bench.lane.say(PairOpen(bytes(32)), bench.now)
 
 
 def test_the_pairing_dialogue_goes_to_who_leads_it_and_is_refused_where_nobody_does(
@@ -757,11 +783,40 @@ def test_the_pairing_dialogue_goes_to_who_leads_it_and_is_refused_where_nobody_d
     (answer,) = bench.tell(key)
     assert isinstance(answer, Refused)
     assert (answer.reason, answer.refused[0]) == (Reason.NOT_AUTHENTICATED, PairKey.type_code)
-    led: list[Message] = []
-    bench.lane.pairing = lambda message, now: led.append(message)
+    led: list[tuple[Message, int]] = []
+    bench.lane.pairing = lambda message, sequence, now: led.append((message, sequence))
     assert bench.lane.say(PairOpen(bytes(32)), bench.now)
     assert bench.tell(key) == [PairOpen(bytes(32))]
-    assert led == [key]
+    assert led == [(key, 3)]
+
+
+def test_a_dialogue_is_ended_by_refused_9_but_not_within_a_second_of_the_last(
+    bench: Bench,
+) -> None:
+    bench.welcomed()
+    bench.tell(PairKey(bytes(32), bytes(16)))
+    bench.heard.clear()
+    bench.lane.refuse_pairing(b"\x03\x07", bench.now)
+    bench.settle()
+    assert bench.heard == []
+    bench.run(1)
+    (answer,) = bench.heard
+    assert isinstance(answer, Refused)
+    assert (answer.reason, answer.refused) == (Reason.NOT_AUTHENTICATED, b"\x03\x07")
+    bench.run(5)
+    assert len(bench.heard) == 1
+
+
+def test_a_test_picture_is_taken_away_and_a_tenders_is_not(bench: Bench) -> None:
+    bench.welcomed()
+    bench.show()
+    bench.lane.clear_test(bench.now)
+    bench.settle()
+    assert bench.heard == []
+    bench.lane.show_code(None, PAYLOAD, LIFE_ENDS, bench.now)
+    bench.lane.clear_test(bench.now)
+    bench.settle()
+    assert DisplayClear() in bench.heard
 
 
 # -- whatever comes --------------------------------------------------------------------------

@@ -119,6 +119,15 @@ def test_what_a_technician_is_pairing_is_not_listed(shop: Shop) -> None:
     assert shop.attention() == ["not-paired"]
 
 
+def test_a_technician_asks_who_is_there_and_the_engine_only_afterwards(shop: Shop) -> None:
+    shop.hello()
+    shop.post(TechnicianAt(LANE, here=True))
+    with_keys(shop, OLD)
+    assert asked(shop) == []
+    shop.post(TechnicianAt(LANE, here=False))
+    assert asked(shop) == [LANE]
+
+
 # -- pairings with keys
 
 
