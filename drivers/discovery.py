@@ -173,7 +173,7 @@ def _serial(
         node=node,
         names=(*names, node),
         maker=info.manufacturer or "",
-        product=info.product or (info.description or "" if info.vid is None else ""),
+        product=info.product or "",
         serial_number=info.serial_number or "",
         usb_id="" if info.vid is None else f"{info.vid:04x}:{info.pid:04x}",
         place=str(info.location or "").partition(":")[0],

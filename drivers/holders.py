@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 ROOT: Final = Path("/")
 
@@ -43,10 +43,38 @@ class Use:
     all_seen: bool
 
 
-def uses_of(nodes: Iterable[str], root: Path = ROOT) -> dict[str, Use]:
-    """Who has each of these devices (`/dev/ttyUSB0`), this process apart; one walk through /proc."""
-    wanted = {node: _device_number(node) for node in nodes}
-    found: dict[str, dict[int, Holder]] = {node: {} for node in wanted}
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """Who has which device, at one moment; this process apart.
+
+    `by_path`: by the device's name; `by_number`: by its number, for a process that sees it under
+    another name; `by_lock`: by the file that is locked, for one whose open files are hidden.
+    """
+
+    by_path: Mapping[str, tuple[Holder, ...]]
+    by_number: Mapping[int, tuple[Holder, ...]]
+    by_lock: Mapping[str, tuple[Holder, ...]]
+    all_seen: bool
+
+    def of(self, node: str) -> Use:
+        """Who has the device at `node` (`/dev/ttyUSB0`)."""
+        found = {one.pid: one for one in self.by_path.get(node, ())}
+        with suppress(OSError):
+            about = Path(node).stat()
+            for one in self.by_number.get(about.st_rdev or -1, ()):
+                found.setdefault(one.pid, one)
+            for one in self.by_lock.get(_file(about), ()):
+                found.setdefault(one.pid, one)
+        return Use(tuple(found[pid] for pid in sorted(found)), self.all_seen)
+
+
+NOBODY: Final = Occupancy({}, {}, {}, all_seen=True)
+
+
+def occupancy(root: Path = ROOT) -> Occupancy:
+    """Who has which device now: one walk through /proc."""
+    by_path: dict[str, dict[int, Holder]] = {}
+    by_number: dict[int, dict[int, Holder]] = {}
     # Where others' processes are not even listed (hidepid, ProtectProc=), the first one is not.
     all_seen = (root / "proc/1").exists()
     for process in _processes(root):
@@ -57,17 +85,22 @@ def uses_of(nodes: Iterable[str], root: Path = ROOT) -> dict[str, Use]:
             continue
         except OSError:
             continue  # it has ended
+        holder: Holder | None = None
         for link in links:
-            node = _node_of(link, wanted)
-            if node is not None:
-                pid = int(process.name)
-                found[node][pid] = Holder(pid, name_of(pid, root))
-    for node, pid in _locked(wanted, root):
-        found[node].setdefault(pid, Holder(pid, name_of(pid, root)))
-    return {
-        node: Use(tuple(holders[pid] for pid in sorted(holders)), all_seen)
-        for node, holders in found.items()
-    }
+            path, number = _device(link)
+            if path is None:
+                continue
+            holder = holder or Holder(int(process.name), name_of(int(process.name), root))
+            by_path.setdefault(path, {})[holder.pid] = holder
+            if number is not None:
+                by_number.setdefault(number, {})[holder.pid] = holder
+    return Occupancy(_told(by_path), _told(by_number), _locks(root), all_seen)
+
+
+def uses_of(nodes: Iterable[str], root: Path = ROOT) -> dict[str, Use]:
+    """Who has each of these devices now."""
+    now = occupancy(root)
+    return {node: now.of(node) for node in nodes}
 
 
 def running(names: Iterable[str], root: Path = ROOT) -> tuple[Holder, ...]:
@@ -92,46 +125,46 @@ def _processes(root: Path) -> Iterator[Path]:
             yield entry
 
 
-def _node_of(link: Path, wanted: Mapping[str, int | None]) -> str | None:
+def _device(link: Path) -> tuple[str | None, int | None]:
+    """Path and number of the device behind an open file; None where it is none."""
     try:
-        target = os.readlink(link)  # noqa: PTH115 - a socket's or pipe's is no path
+        path = os.readlink(link)  # noqa: PTH115 - a socket's or pipe's is no path
     except OSError:
-        return None
-    if target in wanted:
-        return target
-    if not target.startswith("/") or "/dev/" not in target:
-        return None
-    # A service with a root of its own has the same device under another path.
-    for node, number in wanted.items():
-        if number is not None and Path(target).name == Path(node).name:
-            with suppress(OSError):
-                if link.stat().st_rdev == number:
-                    return node
-    return None
-
-
-def _device_number(node: str) -> int | None:
+        return None, None
+    if not path.startswith("/") or "/dev/" not in path or path in _EVERYBODYS:
+        return None, None
+    number = None
     with suppress(OSError):
-        return Path(node).stat().st_rdev or None
-    return None
+        number = link.stat().st_rdev or None
+    return path, number
 
 
-def _locked(wanted: Iterable[str], root: Path) -> Iterator[tuple[str, int]]:
-    """(node, process) of each flock on one of the nodes; also of processes whose files are hidden."""
-    files: dict[str, str] = {}
-    for node in wanted:
-        with suppress(OSError):
-            about = Path(node).stat()
-            device = f"{os.major(about.st_dev):02x}:{os.minor(about.st_dev):02x}"
-            files[f"{device}:{about.st_ino}"] = node
+def _locks(root: Path) -> Mapping[str, tuple[Holder, ...]]:
     try:
         lines = (root / "proc/locks").read_text().splitlines()
     except OSError:
-        return
+        return {}
+    found: dict[str, dict[int, Holder]] = {}
     for line in lines:
         # 1: FLOCK  ADVISORY  WRITE 4711 00:06:145 0 EOF
         words = line.split()
-        if len(words) >= 6 and words[1] == "FLOCK" and words[5] in files:
+        if len(words) >= 6 and words[1] == "FLOCK" and words[4].isdecimal():
             pid = int(words[4])
-            if pid > 0 and pid != os.getpid():
-                yield files[words[5]], pid
+            if pid and pid != os.getpid():
+                found.setdefault(words[5], {})[pid] = Holder(pid, name_of(pid, root))
+    return _told(found)
+
+
+def _file(about: os.stat_result) -> str:
+    """A file as /proc/locks names it."""
+    return f"{os.major(about.st_dev):02x}:{os.minor(about.st_dev):02x}:{about.st_ino}"
+
+
+_Key = TypeVar("_Key")
+
+
+def _told(found: Mapping[_Key, Mapping[int, Holder]]) -> dict[_Key, tuple[Holder, ...]]:
+    return {key: tuple(holders.values()) for key, holders in found.items()}
+
+
+_EVERYBODYS: Final = frozenset({"/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"})

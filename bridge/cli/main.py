@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "check-config": "bridge.cli.check_config:check_config",
     "merchants": "bridge.cli.merchants:merchants",
     "terminals": "bridge.cli.terminals:terminals",
+    "ports": "bridge.cli.ports:ports",
     "status": "bridge.cli.status:status",
     "tenders": "bridge.cli.tenders:tenders",
     "audit": "bridge.cli.audit:audit",

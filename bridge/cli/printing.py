@@ -66,12 +66,12 @@ def _put_rich(headings: Sequence[str], table: Sequence[Sequence[str]]) -> None:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    shown = Table(box=None, pad_edge=False, header_style="bold")
+    whole = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
-        shown.add_column(heading, overflow="fold")
+        whole.add_column(heading, overflow="fold")
     for line in table:
-        shown.add_row(*(Text(cell) for cell in line))
-    Console().print(shown)
+        whole.add_row(*(Text(cell) for cell in line))
+    Console().print(whole)
 
 
 def _cell(row: Row, column: str | Callable[[Row], Any]) -> str:
@@ -82,8 +82,12 @@ def _cell(row: Row, column: str | Callable[[Row], Any]) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         value = ", ".join(str(one) for one in value)
-    # What a terminal or PartPay said must not steer the screen it is shown on.
-    return "".join(one if one.isprintable() else "\ufffd" for one in str(value))
+    return shown(str(value))
+
+
+def shown(text: str) -> str:
+    """A text as it may stand on a screen: what a terminal or PartPay said must not steer it."""
+    return "".join(one if one.isprintable() else "\ufffd" for one in text)
 
 
 def money(minor: int | None) -> str:

@@ -136,9 +136,9 @@ def remove(key: str) -> None:
 
 
 def _warn_of_name(port: str) -> None:
-    if re.fullmatch(r"/dev/tty(USB|ACM)[0-9]+", port):
-        click.echo(
-            f"note: {port} may be another device after the next start; "
-            "its name under /dev/serial/by-id stays",
-            err=True,
-        )
+    if not re.fullmatch(r"/dev/tty(USB|ACM)[0-9]+", port):
+        return
+    from drivers.discovery import inventory, stable_name  # noqa: PLC0415 (pyserial and libusb)
+
+    better = stable_name(port, inventory()) or "its name under /dev/serial/by-id"
+    click.echo(f"note: {port} may be another device after the next start; {better} stays", err=True)
