@@ -143,6 +143,12 @@ class Draw(Protocol):
     ) -> None: ...
 
 
+class TestTold(Protocol):
+    """Is told once what became of a test picture; `shown` None: the terminal did not say."""
+
+    def __call__(self, shown: bool | None, why: str) -> None: ...
+
+
 class Trace(Protocol):
     """Sees what goes through: `direction` is "in" or "out", `kind` "bytes", "message" or "note"."""
 
@@ -194,6 +200,8 @@ class _Image:
     counter: int | None
     drawing: bool = False
     told: Result | None = None
+    told_to: TestTold | None = None
+    """Who asked for a test picture; None: the engine is told."""
     reasons: list[str] = field(default_factory=list)
 
 
@@ -257,6 +265,16 @@ class Lane:
     def hello(self) -> Hello | None:
         """The last HELLO since the port was opened."""
         return None if self._greeting is None else self._greeting.hello
+
+    @property
+    def greeting(self) -> Greeting | None:
+        """The terminal of the last HELLO, as it is spoken with."""
+        return self._greeting
+
+    @property
+    def shows_sale(self) -> bool:
+        """The code of a sale is on the panel, or on its way to it."""
+        return self._image is not None and self._image.counter is not None
 
     @property
     def link_up(self) -> bool | None:
@@ -396,8 +414,22 @@ class Lane:
         self._identify_at = now
         self._do_due(now)
 
+    def try_panel(self, payload: str, told: TestTold, now: float) -> None:
+        """Show a test picture on an idle panel, and tell `told` what became of it."""
+        if self._stage is not Stage.WELCOMED:
+            told(False, f"no terminal is there: none has said HELLO on {self.name}")
+        elif self.shows_sale:
+            told(False, "the panel is not idle: it has the code of a sale")
+        else:
+            self.show_code(None, payload, 0.0, now, told)
+
     def show_code(
-        self, accepted: Accepted | None, payload: str, life_ends: float, now: float
+        self,
+        accepted: Accepted | None,
+        payload: str,
+        life_ends: float,
+        now: float,
+        told_to: TestTold | None = None,
     ) -> bool:
         """Show a code that says `payload`, from the start; ends the picture before it.
 
@@ -427,6 +459,7 @@ class Lane:
             greeting.formats,
             None if accepted is None else accepted.terminal_id,
             None if accepted is None else accepted.counter,
+            told_to=told_to,
         )
         self._image_changed(now)
         self._feed_image(now)
@@ -622,6 +655,8 @@ class Lane:
             self._tell(image, shown=True)
         elif result is Result.FAILED:
             self._tell(image, shown=False)
+        elif result is Result.UNANSWERED and image.told_to is not None:
+            self._tell_test(image, None, "the terminal says nothing about its panel; look at it")
 
     def _draw_next(self, image: _Image, now: float) -> None:
         greeting = self._greeting
@@ -651,12 +686,22 @@ class Lane:
         why = ""
         if not shown:
             why = "; ".join(image.reasons) or "the terminal took none of its image formats"
+        if image.told_to is not None:
+            self._tell_test(image, shown, why)
+            return
         self._post(PictureResult(self.name, image.terminal_id, image.counter, shown, why))
 
     def _end_image(self) -> None:
         image, self._image = self._image, None
         if image is not None:
             image.transfer.break_off()
+            self._tell_test(image, None, "it was broken off: the terminal or its panel is needed")
+
+    @staticmethod
+    def _tell_test(image: _Image, shown: bool | None, why: str) -> None:
+        told, image.told_to = image.told_to, None
+        if told is not None:
+            told(shown, why)
 
     # -- saying ------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Protocol
 
 from bridge.crash_points import Point, here
-from bridge.lane import CannotShow, Deliver, Draw, Lane
+from bridge.lane import CannotShow, Deliver, Draw, Lane, TestTold
 from drivers.display.geometry import Panel
 from drivers.line.line import Line, LineUser, Trouble
 from drivers.line.loop import Loop, Timer
@@ -85,6 +85,10 @@ class LaneOnLine:
     def show_code(self, accepted: Accepted | None, payload: str, life_ends: float) -> None:
         """See `Lane.show_code`."""
         self._soon(partial(self.lane.show_code, accepted, payload, life_ends))
+
+    def try_panel(self, payload: str, told: TestTold) -> None:
+        """See `Lane.try_panel`; `told` is called on the loop's thread."""
+        self._soon(partial(self.lane.try_panel, payload, told))
 
     def clear(self, *, after_outcome: bool = False) -> None:
         """See `Lane.clear`."""
