@@ -232,6 +232,15 @@ class Engine:
         return done
 
     @property
+    def frozen(self) -> frozenset[str]:
+        """The tenders that were set aside, as `terminal/counter`. Empty again after a start, which tries them anew."""
+        return frozenset(
+            f"{book.pairing.terminal_id}/{counter}"
+            for book in self._books.values()
+            for counter in book.frozen
+        )
+
+    @property
     def head(self) -> tuple[int, bytes] | None:
         """Number and hash of the last event, for the system log."""
         return None if self._journal is None else (self._journal.last_event, self._journal.head)
@@ -666,7 +675,10 @@ class Engine:
         known = self._world.registry().pairing(pairing) if pairing is not None else None
         new = isinstance(message, link.Tender | link.Refund)
         if pairing is None or (new and (known is None or known.retired)):
-            refusal = books.refused(Reason.NOT_PAIRED, message, event.sequence, self._rules.prefix)
+            # Told that it is paired here, and found on another line since: it may be here after all.
+            elsewhere = pairing is None and self._welcomed.get(lane) is not None
+            reason = Reason.SAY_HELLO if elsewhere else Reason.NOT_PAIRED
+            refusal = books.refused(reason, message, event.sequence, self._rules.prefix)
             decision.effects.append(Say(lane, refusal))
             return
         if self._books.get(pairing) is None or self._books[pairing].lane != lane:

@@ -364,8 +364,7 @@ class Lane:
             return
         self._identify_at = now + IDENTIFY_EVERY_S
         if not self._identify_is_out:
-            self._identify_is_out = True
-            self._send(Identify())
+            self._identify_is_out = self._send(Identify())
 
     # -- what the engine wants ---------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import pytest
 
 from bridge.partpay.answers import AlreadyExists, Perhaps
 from bridge.tender import Ask, Owed
+from drivers.link import messages as link
 from tests.bridge.shop import LATER, PICTURE, Shop
 
 
@@ -106,3 +107,15 @@ def test_an_outcome_is_said_again_after_the_journal_was_away(shop: Shop) -> None
     said = len(shop.outcomes())
     shop.advance(300.0)
     assert len(shop.outcomes()) == said
+
+
+def test_a_terminal_that_was_believed_elsewhere_is_asked_who_it_is(shop: Shop) -> None:
+    shop.sell()
+    shop.hello(lane="/dev/ttyS1")  # read late: it had been there before it came here
+    shop.advance(13.0)  # and its word of being here was lost
+    said = shop.query()
+    assert isinstance(said[-1], link.Refused)
+    assert said[-1].reason == link.Reason.SAY_HELLO
+    shop.hello()
+    shop.advance(13.0)
+    assert isinstance(shop.query()[-1], link.Progress)

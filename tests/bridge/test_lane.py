@@ -57,7 +57,7 @@ from drivers.link.messages import (
     Welcome,
 )
 from drivers.link.sealed import TerminalSeal
-from drivers.link.session import Received, Session
+from drivers.link.session import QUEUE_MAX, Received, Session
 from drivers.profiles import AS_TOLD, Profile, Quirk
 
 PORT = "/dev/ttyUSB7"
@@ -872,3 +872,14 @@ def test_a_welcome_is_not_said_to_a_terminal_that_came_after_the_one_it_answers(
     assert bench.lane.stage is not Stage.WELCOMED
     assert bench.lane.say(WELCOME, bench.now, answers=other)
     assert bench.lane.stage is Stage.WELCOMED
+
+
+def test_an_identify_that_found_no_room_is_said_when_there_is_some() -> None:
+    bench = Bench()
+    bench.welcomed()
+    for counter in range(1, QUEUE_MAX + 9):
+        bench.lane.say(replace(OUTCOME, counter=counter), bench.now)
+    bench.lane.identify(bench.now)
+    assert bench.lane.counts.dropped
+    bench.run(600.0)
+    assert "IDENTIFY" in bench.heard_types()
