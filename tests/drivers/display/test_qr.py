@@ -19,6 +19,7 @@ from drivers.display.qr import (
     warm_up,
 )
 from drivers.display.raster import SHOWN_MAX_PIXELS, image_formats
+from drivers.profiles import installed_profiles
 from tests.drivers.display import second_reader
 
 PANELS = [Panel(128, 64), Panel(160, 160), Panel(240, 320), Panel(320, 240), Panel(480, 272)]
@@ -95,6 +96,34 @@ def test_every_format_reads_back(panel):
                 assert (module_px, quiet >= 2) == (narrow, True)
             assert module_px >= (1 if panel.height <= 64 else 2)
         assert len(seen) <= 3  # pixels, jpeg, and modules where their quiet zone differs
+
+
+def families() -> dict[tuple[Panel, bytes], str]:
+    """Every panel and list of formats that a family's profile has, once."""
+    made = {}
+    for name, profile in installed_profiles().items():
+        if name.startswith("family-"):
+            assert profile.panel_width is not None
+            assert profile.panel_height is not None
+            panel = Panel(profile.panel_width, profile.panel_height, profile.inverted)
+            made[(panel, profile.formats or b"")] = name
+    return made
+
+
+@pytest.mark.parametrize(("panel", "formats"), families(), ids=families().values())
+def test_every_family_of_panels_reads_back_in_its_own_formats(panel, formats):
+    for payload in payloads(200):
+        seen: set[bytes] = set()
+        for picture in draw(payload, panel, formats):
+            assert isinstance(picture, Picture), picture
+            shown = show(picture.format, picture.width, picture.height, picture.data, panel)
+            if shown.tobytes() not in seen:
+                seen.add(shown.tobytes())
+                (read,) = zxingcpp.read_barcodes(shown)
+                assert read.bytes == payload.encode()
+                if second_reader.zbar_reads is not None and payload.isascii():
+                    assert second_reader.zbar_reads(shown) == {payload.encode()}
+                measured(shown)
 
 
 @second_reader.needs_zbar
