@@ -53,16 +53,16 @@ class Point(StrEnum):
 
 
 _TAKEN: Final = (
-    *("heard.hello", "heard.tender", "heard.cancel", "heard.refund", "heard.stored"),
+    *("lineup", "heard.hello", "heard.tender", "heard.cancel", "heard.refund", "heard.stored"),
     *("partpayanswered.create", "partpayanswered.status", "partpayanswered.cancel"),
-    *("partpayanswered.refund", "coderead", "callbackreceived"),
+    *("partpayanswered.refund", "coderead", "pictureresult", "callbackreceived"),
 )
 _WRITTEN: Final = (
-    *("started", "hello", "tender", "create-answer", "picture-read", "callback", "status-answer"),
-    *("time", "cancel", "cancel-answer", "refund", "refund-answer", "stored"),
+    *("started", "tender", "create-answer", "picture-read", "callback", "status-answer", "time"),
+    *("cancel", "cancel-answer", "refund", "refund-answer", "stored"),
 )
 _EFFECTS: Final = (
-    *("identify", "welcome", "say.accepted", "say.progress", "say.outcome"),
+    *("welcome", "say.accepted", "say.progress", "say.outcome"),
     *("showcode", "clearpanel", "answer"),
     *("askpartpay.create", "askpartpay.picture", "askpartpay.status"),
     *("askpartpay.cancel", "askpartpay.refund"),
