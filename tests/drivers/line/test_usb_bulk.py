@@ -194,6 +194,7 @@ def test_found_by_ids_serial_number_socket_or_profile(
     bench.told("opened")
     taken = [device.serial for device in devices if "claimed 0" in device.done]
     assert taken == [serial]
+    assert sum(device.handles for device in devices) == 1, "the others are let go"
 
 
 @pytest.mark.parametrize(
