@@ -109,7 +109,7 @@ def make_shop(tmp_path: Path) -> Iterator[MakeShop]:
             folder.register(
                 {"1001": "Kōwhai Books"},
                 [
-                    Terminal(f"T000000{n + 1}", f"SN{n + 1}", line, dialect, more=more)
+                    Terminal(f"T{n + 1:07d}", f"SN{n + 1}", line, dialect, more=more)
                     for n, line in enumerate(lines)
                 ],
             )
@@ -122,7 +122,7 @@ def make_shop(tmp_path: Path) -> Iterator[MakeShop]:
                     TerminalOnPty(
                         line,
                         Device(
-                            terminal_id=f"T000000{n + 1}",
+                            terminal_id=f"T{n + 1:07d}",
                             serial_number=f"SN{n + 1}",
                             panel=panel,
                             formats=formats,

@@ -24,7 +24,7 @@ def over_noise(
         quiet.close()
         source = folder / f"quiet{n}"
         device = Device(
-            terminal_id=f"T000000{n + 1}",
+            terminal_id=f"T{n + 1:07d}",
             serial_number=f"SN{n + 1}",
             panel=Panel(240, 320),
             formats=b"\x10",
@@ -72,7 +72,7 @@ def test_one_bit_in_ten_thousand_costs_no_sale(
         assert sum(line.flipped for line in lines) > sales // 2
         for n, lane_found in enumerate(found):
             for counter, _ in lane_found:
-                assert kept_minor(shop, f"T000000{n + 1}", counter) == 12500
+                assert kept_minor(shop, f"T{n + 1:07d}", counter) == 12500
 
 
 @pytest.mark.timeout(240)
@@ -94,6 +94,6 @@ def test_one_bit_in_a_thousand_is_right_or_not_told(make_shop: MakeShop, tmp_pat
             found = list(pool.map(lane, range(LANES)))
         for n, lane_found in enumerate(found):
             for counter, code in lane_found:
-                kept = kept_minor(shop, f"T000000{n + 1}", counter)
+                kept = kept_minor(shop, f"T{n + 1:07d}", counter)
                 assert code is None or (kept == 12500) == (code == "00"), (n, counter, code, kept)
         assert "Traceback" not in shop.daemon.log
