@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "status": "bridge.cli.status:status",
     "tenders": "bridge.cli.tenders:tenders",
     "audit": "bridge.cli.audit:audit",
+    "install-service": "bridge.cli.install_service:install_service",
 }
 """Name -> where it is, as `module:attribute`."""
 
