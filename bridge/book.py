@@ -491,6 +491,7 @@ def act(page: Page, before: Book, c: Circumstances) -> None:
 
 def _act_on(page: Page, was: Tender | None, counter: int, c: Circumstances) -> None:
     asked = len(c.wanted)
+    c.about = counter
     t = _pursue(page, page.book.tenders[counter], c)
     for wanted in c.wanted[asked:]:
         page.effects.append(AskPartPay(t, wanted))

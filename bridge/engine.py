@@ -233,7 +233,7 @@ class Engine:
 
     @property
     def frozen(self) -> frozenset[str]:
-        """The tenders that were set aside, as `terminal/counter`. Empty again after a start, which tries them anew."""
+        """The tenders that were set aside, as `terminal/counter`. A start tries them anew."""
         return frozenset(
             f"{book.pairing.terminal_id}/{counter}"
             for book in self._books.values()
@@ -331,29 +331,36 @@ class Engine:
     def _write(self, decision: Decision) -> None:
         assert self._journal is not None
         given = decision.given
-        decision.loose = self._unlisted(None, None, decision.loose)
+        decision.loose = self._unlisted(None, decision.loose)
         if decision.write_loose and (given or decision.loose):
             self._journal.write(decision.name, given, None, decision.loose)
             given = {}
         for page, all_notes in decision.pages:
-            notes = self._unlisted(
-                page.book.pairing.pairing, next(iter(page.changed), None), all_notes
-            )
-            self._tell_log(notes, next(iter(page.changed.values()), None))
+            notes = self._unlisted(page.book.pairing.pairing, all_notes)
+            for note in notes:
+                self._tell_log([note], self._about(page, note))
             for t in page.changed.values():
                 if given or self._journal.changes(t):
-                    log_step(t, self._journal.write(decision.name, given, t, notes))
-                    given, notes = {}, []
-            attention = [n for n in notes if n.attention]
-            if attention:
-                self._journal.write("noted", {}, next(iter(page.changed.values()), None), attention)
+                    own = [n for n in notes if n.counter in (None, t.counter)]
+                    log_step(t, self._journal.write(decision.name, given, t, own))
+                    given, notes = {}, [n for n in notes if n not in own]
+            for note in notes:
+                if note.attention:
+                    self._journal.write("noted", {}, self._about(page, note), [note])
         self._tell_log(decision.loose)
 
-    def _unlisted(self, pairing: int | None, counter: int | None, notes: list[Note]) -> list[Note]:
+    def _about(self, page: Page, note: Note) -> Tender | None:
+        """The tender that a finding is about, as it is after the decision."""
+        if note.counter is None:
+            return next(iter(page.changed.values()), None)
+        assert self._journal is not None
+        return page.changed.get(note.counter) or page.book.find(note.counter, self._journal)
+
+    def _unlisted(self, pairing: int | None, notes: list[Note]) -> list[Note]:
         """A finding is written and listed once, however often it is found."""
         fresh = []
         for note in notes:
-            key = (pairing, counter, note.code, note.text)
+            key = (pairing, note.counter, note.code, note.text)
             if note.attention:
                 if key in self._listed:
                     continue
@@ -464,6 +471,7 @@ class Engine:
             currency=rules.currency_text,
             random8=world.random8,
             elsewhere=elsewhere,
+            about=counter,
         )
 
     def _decide(self, event: Event | _Due) -> Decision:

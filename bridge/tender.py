@@ -244,11 +244,15 @@ class Confirm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something a person should see: `attention` lists it until it is acknowledged."""
+    """Something a person should see: `attention` lists it until it is acknowledged.
+
+    `counter`: of the tender that it is about; None: of none.
+    """
 
     code: str
     text: str
     attention: bool = True
+    counter: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +274,8 @@ CONFIRM_LIMIT_S: Final = 2.0
 class Circumstances:
     """What a decision may look at besides the tender itself, and where it leaves its remarks.
 
-    `now`: boot time in seconds. `elsewhere(order_id)`: is it recorded for another tender than this one?
+    `now`: boot time in seconds. `elsewhere(order_id)`: is it recorded for another tender than this one? `about`: the
+    counter of the tender that is being decided on.
     """
 
     now: float
@@ -284,12 +289,13 @@ class Circumstances:
     random8: Callable[[], str]
     elsewhere: Callable[[str], bool] = lambda order_id: False
     held: bool = False
+    about: int | None = None
     notes: list[Note] = field(default_factory=list)
     wakes: list[float] = field(default_factory=list)
     wanted: list[Wanted] = field(default_factory=list)
 
     def note(self, code: str, text: str, *, attention: bool = True) -> None:
-        self.notes.append(Note(code, text, attention))
+        self.notes.append(Note(code, text, attention, self.about))
 
     def wake(self, at: float) -> None:
         """Look again at `at`. What is due already has had its turn: to wake for it would be to spin."""
