@@ -9,12 +9,13 @@
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bridge.config import Settings
 from bridge.health import Health
+from bridge.partpay.answers import NoTokenCause
 from bridge.registry import Merchant, Registry
 from bridge.secrets_files import Secret, SecretError, secret_at
 
@@ -30,9 +31,19 @@ WARM_LIMIT_S: Final = 10.0
 class PartPay:
     """PartPay's client, made on first use. Any thread may call any method."""
 
-    def __init__(self, settings: Settings, registry: Registry) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        *,
+        token: Callable[[str, NoTokenCause | None, str], None] = lambda client_id, cause, why: None,
+        dated: Callable[[str], None] = lambda date: None,
+    ) -> None:
+        """`token` hears how each fetch of a token ended, `dated` each Date that PartPay tells."""
         self._settings = settings
         self._registry = registry
+        self._token = token
+        self._dated = dated
         self._lock = threading.Lock()
         self._orders: Orders | None = None
 
@@ -48,10 +59,11 @@ class PartPay:
                 context = tls_context()
                 self._orders = Orders(
                     partpay.base_url,
-                    Tokens(partpay.token_url, partpay.audience, context),
+                    Tokens(partpay.token_url, partpay.audience, context, told=self._token),
                     context,
                     callback_url=partpay.callback_url,
                     api=partpay.api,
+                    dated=self._dated,
                 )
             return self._orders
 

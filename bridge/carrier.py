@@ -75,7 +75,7 @@ class Carrier:
         pictures: Workers,
         orders: "Callable[[], Orders]",
         access: "Callable[[str], MerchantAccess | None]",
-        answered_in: Callable[[Ask, float, object], None] = lambda ask, seconds, answer: None,
+        answered_in: Callable[[Ask, float, object, str], None] = lambda *answer: None,
         clock: Callable[[], float] = lambda: 0.0,
         keep_original: Callable[[str, bytes], None] = lambda payload, picture: None,
         keys_proved: Callable[[KeysProved], None] = lambda effect: None,
@@ -155,7 +155,7 @@ class Carrier:
             event = _no_evidence(t, a, wanted.ask, f"{type(error).__name__} in the bridge")
         here(Point.AFTER_ANSWER, str(wanted.ask))
         if isinstance(event, PartPayAnswered):
-            self._answered_in(wanted.ask, self._clock() - began, event.answer)
+            self._answered_in(wanted.ask, self._clock() - began, event.answer, t.merchant)
         self._post(event)
 
     def _event(self, t: Tender, a: Attempt, wanted: Wanted) -> Event:

@@ -65,6 +65,8 @@ STOP_QUEUE_S: Final = 1.0
 STOP_REPLIES_S: Final = 0.5
 HEAD_EVERY_S: Final = 3600.0
 """How often the chain's head goes to the log (reliability, I-28)."""
+ROUND_EVERY_S: Final = 10.0
+"""How often it is counted in the journal what is owed, unstored and for attention."""
 COUNTED: Final = {
     "open_tenders": "Tenders and refunds without an outcome.",
     "owed_tenders": "Tenders for which a reversal is owed.",
@@ -191,6 +193,8 @@ class Daemon:
             self.metrics.batch_seconds.observe,
         )
         self.pictures = Workers(PICTURE_WORKERS, "picture")
+        self.rounds = Workers(1, "rounds")
+        self._round_at = boottime()
         originals = Originals()
         self.lanes = Lanes(
             self.loop,
@@ -199,7 +203,9 @@ class Daemon:
             self.rules.prefix,
             original_of=originals.of,
         )
-        self.partpay = PartPay(settings, self.registry)
+        self.partpay = PartPay(
+            settings, self.registry, token=self.watch.token, dated=self.watch.dated
+        )
         self.displays = Displays(self.post, self._display_trouble, boottime)
         stack.callback(self.displays.close)
         self.carrier = Carrier(
@@ -258,6 +264,7 @@ class Daemon:
         self._carry(effects)
         self.heart.start()
         self.registry.on_change(self._registry_changed)
+        self._ports = {port.port for port in self.registry.snapshot.ports}
         self.lanes.follow(self.registry.snapshot)
         self.displays.follow(self.registry.snapshot)
         self._start_control()
@@ -280,13 +287,19 @@ class Daemon:
         from bridge.listener import Sources, application  # noqa: PLC0415 - falcon, when it is needed
 
         self.listener = HttpServer(self._settings.listener.address, Limits(BODY_MAX_BYTES))
-        sources = Sources(keys=self.keys, submit=self._submit, health=self.health.report)
+        sources = Sources(
+            keys=self.keys,
+            submit=self._submit,
+            health=self.health.report,
+            answered=self.watch.callback,
+        )
         app = application(self._settings.partpay.callback_path, sources, self.metrics, self._log)
         self.listener.start(app, self._listener_broke)
         return self.listener
 
     def _listener_broke(self, error: BaseException) -> None:
         self._log.error("listener-broke", error=repr(error))
+        self.watch.listener_broke(error)
 
     def _start_control(self) -> None:
         journal = self._settings.bridge.state_dir / JOURNAL_FILE
@@ -343,6 +356,9 @@ class Daemon:
             now = boottime()
             if interval is not None and self.alive(now):
                 notify("WATCHDOG=1")
+            if now >= self._round_at:
+                self._round_at = now + ROUND_EVERY_S
+                self.rounds.do(self._round)
             if now - self._head_told_at >= HEAD_EVERY_S:
                 self._head_told_at = now
                 self._tell_head()
@@ -356,6 +372,12 @@ class Daemon:
 
     def _beat(self) -> None:
         self._loop_beat = boottime()
+
+    def _round(self) -> None:
+        """What has to be counted, beside the way of a sale."""
+        with contextlib.suppress(sqlite3.Error):
+            reader = JournalReader(self._settings.bridge.state_dir / JOURNAL_FILE)
+            self.watch.counted({**reader.counts(), "waiting_long": reader.waiting_long()})
 
     def _tell_head(self) -> None:
         head = self.engine.head
@@ -410,6 +432,10 @@ class Daemon:
         return reply
 
     def _registry_changed(self, snapshot: Snapshot) -> None:
+        named = {port.port for port in snapshot.ports}
+        for port in self._ports - named:
+            self.watch.gave_up(port)
+        self._ports = named
         self.lanes.follow(snapshot)
         self.displays.follow(snapshot)
         self.post(RegistryChanged())

@@ -53,20 +53,22 @@ class Sources:
     """What the routes ask. Each may be called from any thread.
 
     keys: the callback keys by whose they are, "" the service's. submit: hands a signed callback to
-    the engine; the future gives the HTTP status once it is written. health: what shows.
+    the engine; the future gives the HTTP status once it is written. health: what shows. answered:
+    is told what each callback was answered.
     """
 
     keys: Callable[[], Mapping[str, tuple[bytes, ...]]]
     submit: Callable[[SignedCallback], Future[int]]
     health: Callable[[], Report]
+    answered: Callable[[int], None] = lambda http_status: None
 
 
 def application(
     callback_path: str | None, sources: Sources, metrics: Metrics, log: Log
 ) -> Application:
     """The WSGI application. callback_path None: polling alone, and no callback is taken."""
-    app = falcon.App(media_type="text/plain; charset=utf-8", middleware=[_Gate()])
-    app.set_error_serializer(_plainly)
+    app = falcon.App(media_type="text/plain; charset=utf-8", middleware=[Gate()])
+    app.set_error_serializer(plainly)
 
     def broken(request: Request, response: Response, error: Exception, params: object) -> None:
         log.error("listener-broke", route=request.uri_template, error=repr(error))
@@ -93,6 +95,7 @@ class _Callback:
     def on_post(self, request: Request, response: Response) -> None:
         status = self._answer(request, response)
         self._metrics.callbacks.labels(str(status)).inc()
+        self._sources.answered(status)
         response.status = status
         if status != 200:
             response.text = f"{falcon.code_to_http_status(status)}\n"
@@ -137,7 +140,7 @@ class _Health:
 
     def on_get(self, request: Request, response: Response) -> None:
         report = self._sources.health()
-        here = _from_here(request)
+        here = from_here(request)
         conditions = [
             {"code": shown.code, "severity": shown.severity.value}
             # Texts name ports and merchants, which are nobody's business outside.
@@ -159,7 +162,7 @@ class _Metrics:
         self._metrics = metrics
 
     def admits(self, request: Request) -> bool:
-        return _from_here(request)
+        return from_here(request)
 
     def on_get(self, request: Request, response: Response) -> None:
         response.content_type = CONTENT_TYPE
@@ -168,8 +171,8 @@ class _Metrics:
     on_head = on_get
 
 
-class _Gate:
-    """Which methods a route has, and whether it is there at all for whoever asks."""
+class Gate:
+    """Falcon's middleware: which methods a route has, and whether it is there at all for whoever asks."""
 
     def process_resource(
         self, request: Request, response: Response, resource: object, params: object
@@ -182,12 +185,12 @@ class _Gate:
             raise falcon.HTTPMethodNotAllowed(methods)
 
 
-def _plainly(request: Request, response: Response, error: falcon.HTTPError) -> None:
+def plainly(request: Request, response: Response, error: falcon.HTTPError) -> None:
     response.text = f"{error.status}\n"
     response.content_type = "text/plain; charset=utf-8"
 
 
-def _from_here(request: Request) -> bool:
+def from_here(request: Request) -> bool:
     """Asked for on this machine, by name or address of this machine, and by no proxy.
 
     HTTP/1.0 is what a proxy speaks that adds no header at all (nginx, unless it is told otherwise).

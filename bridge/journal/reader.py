@@ -150,6 +150,16 @@ class JournalReader:
             for row in rows:
                 yield dict(row)
 
+    def waiting_long(self) -> int:
+        """How many outcomes have waited for longer than `stored_alert` to be stored."""
+        with self._open() as db:
+            found = db.execute(
+                "SELECT count(DISTINCT t.pairing || '/' || t.counter) FROM tenders t JOIN attention a"
+                " ON a.pairing=t.pairing AND a.counter=t.counter AND a.code='not-stored'"
+                " WHERE t.live=1 AND t.code IS NOT NULL AND t.stored=0"
+            ).fetchone()
+            return int(found[0])
+
     def counts(self) -> dict[str, int]:
         """How many tenders are open, owe a reversal, or wait to be stored; and what needs a person."""
         with self._open() as db:

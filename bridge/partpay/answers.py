@@ -13,6 +13,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Final
 
 from bridge.partpay.api import Api, order_id_of
@@ -49,6 +50,14 @@ class Failure:
     surely_not_sent: bool
     why: str
     retry_after_s: float | None = None
+
+
+class NoTokenCause(Enum):
+    """Why there is no access token: whom a person has to look at."""
+
+    UNKNOWN = "the network, or the token service, for the time being"
+    REFUSED = "the token service knows no such client, or another secret"
+    SECRET = "the secret's file cannot be used"  # noqa: S105 (words)
 
 
 # ---- what it says ---------------------------------------------------------------------------

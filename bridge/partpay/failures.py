@@ -26,7 +26,7 @@ import urllib3.exceptions as urllib3
 from oauthlib.oauth2 import OAuth2Error
 from requests import exceptions as requests
 
-from bridge.partpay.answers import Failure
+from bridge.partpay.answers import Failure, NoTokenCause
 from bridge.partpay.transport import (
     AnswerTooLongError,
     DeadlineError,
@@ -36,12 +36,21 @@ from bridge.partpay.transport import (
 
 
 class NoTokenError(Exception):
-    """No access token could be had, so nothing was sent with one. `why` goes to logs as it is."""
+    """No access token could be had, so nothing was sent with one. `why` goes to logs as it is.
 
-    def __init__(self, why: str, retry_after_s: float | None = None) -> None:
+    `cause`: whom a person has to look at.
+    """
+
+    def __init__(
+        self,
+        why: str,
+        retry_after_s: float | None = None,
+        cause: NoTokenCause = NoTokenCause.UNKNOWN,
+    ) -> None:
         super().__init__(why)
         self.why = why
         self.retry_after_s = retry_after_s
+        self.cause = cause
 
 
 class Sent(Enum):

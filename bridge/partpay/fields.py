@@ -165,7 +165,7 @@ def life_s(expiry: object, date: str | None) -> float | None:
 
     A time without a zone is none: New Zealand's is 13 hours away from UTC.
     """
-    ends, told = _iso_time(expiry), _http_time(date)
+    ends, told = _iso_time(expiry), http_time(date)
     if ends is None or told is None:
         return None
     return max(0.0, (ends - told).total_seconds())
@@ -176,7 +176,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     value = headers.get("retry-after", "").strip()
     if re.fullmatch("[0-9]{1,9}", value, re.ASCII):
         return min(float(value), RETRY_AFTER_MAX_S)
-    until, told = _http_time(value), _http_time(headers.get("date"))
+    until, told = http_time(value), http_time(headers.get("date"))
     if until is None or told is None:
         return None
     return min(max(0.0, (until - told).total_seconds()), RETRY_AFTER_MAX_S)
@@ -192,7 +192,8 @@ def _iso_time(value: object) -> datetime | None:
         return None
 
 
-def _http_time(value: str | None) -> datetime | None:
+def http_time(value: str | None) -> datetime | None:
+    """A date as HTTP's headers write it; None where it is none."""
     found = _HTTP_TIME.fullmatch(value.strip()) if value is not None else None
     if found is None or found[2] not in _MONTHS:
         return None

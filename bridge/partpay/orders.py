@@ -15,7 +15,7 @@ import json
 import re
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Final
@@ -69,8 +69,12 @@ class Orders:
         *,
         callback_url: str | None = None,
         api: Api | None = None,
+        dated: Callable[[str], None] = lambda date: None,
     ) -> None:
-        """Raises ValueError where the address cannot be called. `context`: `tls_context()`."""
+        """Raises ValueError where the address cannot be called. `context`: `tls_context()`.
+
+        `dated` hears the Date of each answer of PartPay's, as it came.
+        """
         self._base = base_of(base_url)
         self._base_parts = parts_of(self._base)
         self._tokens = tokens
@@ -81,6 +85,7 @@ class Orders:
         set_up(self._session, context)
         set_up(self._pictures, context)
         self._last_answer = -KEPT_S
+        self._dated = dated
 
     def __enter__(self) -> Orders:
         return self
@@ -209,9 +214,11 @@ class Orders:
             if time.monotonic() - self._last_answer < KEPT_S / 2:
                 return None
             request = prepared("HEAD", self._base + "/", {})
-            exchange(self._session, request, Limits(ends - time.monotonic()))
+            got = exchange(self._session, request, Limits(ends - time.monotonic()))
         except FAILURES as error:
             return failure(error).why
+        if date := got.headers.get("date"):
+            self._dated(date)
         self._last_answer = time.monotonic()
         return None
 
@@ -270,6 +277,8 @@ class Orders:
         request = prepared(method, self._base + path, told, body)
         got = exchange(self._session, request, Limits(ends - time.monotonic()))
         self._last_answer = time.monotonic()
+        if date := got.headers.get("date"):
+            self._dated(date)
         if got.status >= 300:  # an answer whose words are shown and logged
             got = replace(got, body=without_secret(got.body, token))
         return got

@@ -29,7 +29,7 @@ from requests_oauthlib import OAuth2Session
 
 from bridge.partpay import fields
 from bridge.partpay.access import MerchantAccess
-from bridge.partpay.answers import HttpAnswer
+from bridge.partpay.answers import HttpAnswer, NoTokenCause
 from bridge.partpay.failures import FAILURES, NoTokenError, failure
 from bridge.partpay.transport import (
     Direct,
@@ -41,12 +41,15 @@ from bridge.partpay.transport import (
 )
 from bridge.secrets_files import SecretError
 
+log = logging.getLogger(__name__)
+
 __all__ = ["MerchantAccess", "Tokens", "without_secret"]
 
 FETCH_S: Final = 15.0  # for one fetch, whoever waits for it and how long
 RENEW_BEFORE_S: Final = 300.0  # … or a tenth of the token's life, where that is less
 RENEW_AGAIN_S: Final = 30.0  # after a renewal ahead of time that failed
 REFUSED_AGAIN_S: Final = 60.0
+REFUSED_HTTP: Final = frozenset({400, 401, 403, 404})
 LIFE_UNTOLD_S: Final = 600.0  # where the token service tells no expires_in
 LIFE_MAX_S: Final = 7 * 86400.0
 TOKEN_ANSWER_MAX_BYTES: Final = 64 * 1024
@@ -72,13 +75,19 @@ class Tokens:
         context: ssl.SSLContext,
         *,
         clock: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
+        told: Callable[[str, NoTokenCause | None, str], None] = lambda client_id, cause, why: None,
     ) -> None:
-        """Raises ValueError where the address cannot be a token endpoint's."""
+        """Raises ValueError where the address cannot be a token endpoint's.
+
+        `told` hears how each fetch for a client ended, before whoever waits for it does: why there
+        is no token, in words too, or None.
+        """
         parts_of(token_url)
         self._token_url = token_url
         self._audience = audience
         self._context = context
         self._clock = clock
+        self._told = told
         self._lock = threading.Lock()
         self._kept: dict[str, _Kept] = {}
         self._fetches: dict[str, Future[str]] = {}
@@ -149,6 +158,11 @@ class Tokens:
                 ends_at = asked_at + life_s
                 self._kept[access.client_id] = _Kept(text, asked_at, ends_at - early_s, ends_at)
             del self._fetches[access.client_id]
+        try:
+            cause, why = (None, "") if problem is None else (problem.cause, problem.why)
+            self._told(access.client_id, cause, why)
+        except Exception:
+            log.exception("who watches tokens failed", extra={"event": "watch-failed"})
         if problem is None:
             fetch.set_result(text)
         else:
@@ -160,8 +174,10 @@ class Tokens:
         try:
             secret = access.client_secret()
         except (SecretError, OSError, ValueError) as error:
-            raise NoTokenError(f"no token {who}: the secret cannot be read: {error}") from None
-        why, retry_after_s = "", None
+            raise NoTokenError(
+                f"no token {who}: the secret cannot be read: {error}", cause=NoTokenCause.SECRET
+            ) from None
+        why, retry_after_s, cause = "", None, NoTokenCause.UNKNOWN
         try:
             with _TokenSession(access.client_id, self._token_url, self._context) as session:
                 token = session.fetch_token(
@@ -172,14 +188,14 @@ class Tokens:
                 )
             return _text_and_life(token)
         except NoTokenError as error:
-            why, retry_after_s = error.why, error.retry_after_s
+            why, retry_after_s, cause = error.why, error.retry_after_s, error.cause
         except OAuth2Error as error:
             why = fields.plain_line(error.description or "", fields.PROBLEM_MAX_CHARS)
         except FAILURES as error:
             why = failure(error).why
         except Exception as error:  # noqa: BLE001  who waits for this fetch must hear of its end
             why = f"{type(error).__name__} while reading the answer"
-        raise NoTokenError(f"no token {who} from {self._token_url}: {why}", retry_after_s)
+        raise NoTokenError(f"no token {who} from {self._token_url}: {why}", retry_after_s, cause)
 
 
 def _result(fetch: Future[str], wait_s: float) -> str:
@@ -189,7 +205,7 @@ def _result(fetch: Future[str], wait_s: float) -> str:
         raise NoTokenError("the token did not come in time") from None
     except NoTokenError as error:
         # one exception for each who waits: a raised one gathers its raiser's frames
-        raise NoTokenError(error.why, error.retry_after_s) from None
+        raise NoTokenError(error.why, error.retry_after_s, error.cause) from None
 
 
 def _text_and_life(token: dict[str, Any]) -> tuple[str, float]:
@@ -256,7 +272,12 @@ def _token_json(got: HttpAnswer, secret: str) -> str:
     if got.status != 200 or told is None or "error" in told:
         text, _ = fields.problem_text(without_secret(got.body, secret))
         what = text or ("not JSON" if told is None and got.body else "no reason given")
-        raise NoTokenError(f"it answered {got.status} ({what})", fields.retry_after_s(got.headers))
+        refused = got.status in REFUSED_HTTP or (got.status == 200 and told is not None)
+        raise NoTokenError(
+            f"it answered {got.status} ({what})",
+            fields.retry_after_s(got.headers),
+            NoTokenCause.REFUSED if refused else NoTokenCause.UNKNOWN,
+        )
     plain: dict[str, object] = {
         name: told[name] for name in ("access_token", "token_type") if name in told
     }

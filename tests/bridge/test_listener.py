@@ -53,6 +53,7 @@ class World:
     health: Health
     metrics: Metrics
     taken: list[SignedCallback] = field(default_factory=list)
+    answered: list[int] = field(default_factory=list)
     answer: Callable[[SignedCallback], Future[int]] = lambda callback: done(200)
 
     def connect(self) -> http.client.HTTPConnection:
@@ -97,7 +98,9 @@ def serving(callback_path: str | None = PATH, **limits: Any) -> Iterator[World]:
         world.taken.append(callback)
         return world.answer(callback)
 
-    sources = Sources(lambda: {"": (KEY,)}, submit, world.health.report)
+    sources = Sources(
+        lambda: {"": (KEY,)}, submit, world.health.report, world.answered.append
+    )
     app = application(callback_path, sources, world.metrics, log)
     broken: list[BaseException] = []
     with server:
@@ -131,6 +134,7 @@ def test_the_answer_is_what_the_engine_says(world: World, status: int) -> None:
     world.answer = lambda callback: done(status)
     assert world.ask("POST", PATH, sealed(SIGNED))[0] == status
     (taken,) = world.taken
+    assert world.answered == [status]
     assert (taken.status, taken.gateway_reference) == ("approved", "ab3902094330")
     assert taken.signers == {""}
     assert f'callbacks_total{{status="{status}"}} 1.0' in world.metrics.page().decode()
@@ -190,6 +194,7 @@ def test_an_engine_that_breaks_is_503_and_said(world: World) -> None:
 def test_what_is_not_partpays_or_is_malformed(world: World, body: bytes, status: int) -> None:
     assert world.ask("POST", PATH, body)[0] == status
     assert world.taken == []
+    assert world.answered == [status]
     ((event, fields),) = world.lines.events
     assert (event, fields["status"], fields["peer"]) == (
         "callback-refused",

@@ -426,3 +426,21 @@ def test_a_base_address_that_no_credentials_may_go_to(
 ) -> None:
     with pytest.raises(ValueError, match=r"address|must hold"):
         Orders(url, Tokens(token_server.url, "a", roots), roots)
+
+
+def test_partpays_date_is_passed_on(
+    server: Any, token_server: Any, roots: ssl.SSLContext, http: Any
+) -> None:
+    date = "Mon, 23 Nov 2026 12:00:00 GMT"
+    server.answer = lambda _: http(404, Date=date)
+    heard: list[str] = []
+    with Orders(
+        server.url, Tokens(token_server.url, "a", roots), roots, dated=heard.append
+    ) as orders:
+        orders.status(MERCHANT, **ORDER)
+        assert heard == [date]
+    with Orders(
+        server.url, Tokens(token_server.url, "a", roots), roots, dated=heard.append
+    ) as orders:
+        orders.warm(MERCHANT, deadline_s=LONG_S)
+        assert heard == [date, date]

@@ -12,6 +12,7 @@ import pytest
 
 from bridge.partpay import tokens as tokens_module
 from bridge.partpay.access import MerchantAccess
+from bridge.partpay.answers import NoTokenCause
 from bridge.partpay.failures import NoTokenError
 from bridge.partpay.tokens import REFUSED_AGAIN_S, Tokens
 from bridge.partpay.transport import tls_context
@@ -380,3 +381,44 @@ def test_a_mistake_in_the_fetch_lets_nobody_wait_for_ever(
             tokens.bearer(ACCESS, WAIT_S)
     assert "canary" not in caught.value.why
     assert tokens.bearer(ACCESS, WAIT_S) == "token-1"
+
+
+def unreadable() -> str:
+    raise SecretError(Path("/x/secret"), "is empty", "write the secret into it")
+
+
+@pytest.mark.parametrize(
+    ("answer", "access", "cause"),
+    [
+        ((200, {"access_token": "t"}), ACCESS, None),
+        ((401, {"error": "access_denied"}), ACCESS, NoTokenCause.REFUSED),
+        ((403, {"error": "invalid_client"}), ACCESS, NoTokenCause.REFUSED),
+        ((200, {"error": "invalid_client"}), ACCESS, NoTokenCause.REFUSED),
+        ((429, {"error": "too_many_requests"}), ACCESS, NoTokenCause.UNKNOWN),
+        ((500, {"error": "server_error"}), ACCESS, NoTokenCause.UNKNOWN),
+        ((200, b"<html>"), ACCESS, NoTokenCause.UNKNOWN),
+        ((200, {}), MerchantAccess("m-1", "client-1", unreadable), NoTokenCause.SECRET),
+    ],
+)
+def test_whom_a_person_has_to_look_at(
+    server: Any, roots: ssl.SSLContext, http: Any, answer: Any, access: Any, cause: Any
+) -> None:
+    server.answer = lambda _: http(*answer)
+    heard: list[tuple[str, Any, str]] = []
+    made = Tokens(server.url, "a", roots, told=lambda *news: heard.append(news))
+    if cause is None:
+        assert made.bearer(access, WAIT_S) == "t"
+        assert heard == [("client-1", None, "")]
+        return
+    with pytest.raises(NoTokenError) as raised:
+        made.bearer(access, WAIT_S)
+    assert raised.value.cause is cause
+    assert heard == [("client-1", cause, raised.value.why)]
+    assert SECRET not in heard[0][2]
+
+
+def test_who_watches_and_fails_costs_no_token(
+    server: Any, roots: ssl.SSLContext, http: Any
+) -> None:
+    server.answer = lambda _: http(200, {"access_token": "t"})
+    assert Tokens(server.url, "a", roots, told=lambda *news: 1 / 0).bearer(ACCESS, WAIT_S) == "t"
