@@ -8,16 +8,23 @@ from bridge.cli.command import Group
 from bridge.cli.printing import Column, put_facts, put_rows
 from bridge.control import CommandError
 
+
+def _panel(row: Any) -> str | None:
+    if row["panel_width"] is None:
+        return None
+    return f"{row['panel_width']} x {row['panel_height']}"
+
+
 _COLUMNS: Final[list[Column]] = [
     ("Name", "name"),
     ("For", "title"),
-    ("Panel", lambda row: _panel(row)),
+    ("Panel", _panel),
     ("Formats", "formats"),
 ]
 _FACTS: Final[list[Column]] = [
     ("name", "name"),
     ("for", "title"),
-    ("panel", lambda row: _panel(row)),
+    ("panel", _panel),
     ("inverted", lambda row: "yes" if row["inverted"] else None),
     ("formats, best first", "formats"),
     ("max body", "max_body"),
@@ -72,9 +79,3 @@ def show(name: str) -> None:
     except UnknownProfileError as error:
         raise CommandError(2, str(error), "see: partpay-bridge profiles list") from None
     put_facts(profile_facts(profile), _FACTS)
-
-
-def _panel(row: Any) -> str | None:
-    if row["panel_width"] is None:
-        return None
-    return f"{row['panel_width']} x {row['panel_height']}"
