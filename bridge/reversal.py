@@ -102,7 +102,8 @@ def _pursue(a: Attempt, t: Tender, c: Circumstances) -> Attempt:
         a = _when_due(a, Ask.CANCEL, c)
         if a.tries(Ask.CANCEL):
             a = _when_due(a, Ask.STATUS, c)
-    a = replace(a, owed_tries=a.owed_tries + len(c.wanted) - before)
+    if len(c.wanted) > before:
+        a = replace(a, owed_tries=a.owed_tries + len(c.wanted) - before)
     since = a.owed_since if a.owed_since is not None else c.now
     if a.owed_tries > ALERT_TRIES or c.now - since >= ALERT_AFTER_S:
         c.note(

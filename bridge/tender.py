@@ -214,12 +214,12 @@ class Tender:
         return not self.is_open and self.stored and self.reversal is not Owed.OWED
 
     def with_attempt(self, attempt: Attempt) -> "Tender":
-        if self.attempts and attempt.number == self.attempts[-1].number:
-            return replace(self, attempts=(*self.attempts[:-1], attempt))
-        return replace(
-            self,
-            attempts=tuple(attempt if a.number == attempt.number else a for a in self.attempts),
-        )
+        """This tender with `attempt` in place of the one of its number; itself where that is the same."""
+        place = attempt.number - 1
+        if self.attempts[place] is attempt:
+            return self
+        attempts = (*self.attempts[:place], attempt, *self.attempts[place + 1 :])
+        return replace(self, attempts=attempts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ class Journal:
         self._db = connect(path)
         self._stamp_file: StampFile | None = None
         self._flat: dict[tuple[int, int], dict[str, Plain]] = {}
+        self._last_form: tuple[Tender | None, dict[str, Plain]] = (None, {})
         try:
             self._open(environment, stamp, stamp_path, new_identity)
         except BaseException:
@@ -167,7 +168,7 @@ class Journal:
         changed: dict[str, Plain] = {}
         if t is not None:
             pairing, counter = t.pairing, t.counter
-            flat = to_flat(t)
+            flat = self._form_of(t)
             changed = difference(self._known(pairing, counter), flat)
             if changed:
                 data["set"] = changed
@@ -191,7 +192,13 @@ class Journal:
 
     def changes(self, t: Tender) -> bool:
         """Whether writing this tender would change what is stored of it."""
-        return self._known(t.pairing, t.counter) != to_flat(t)
+        return self._known(t.pairing, t.counter) != self._form_of(t)
+
+    def _form_of(self, t: Tender) -> dict[str, Plain]:
+        """The stored form; asked for twice of each tender, whether it changed and what to write."""
+        if self._last_form[0] is not t:
+            self._last_form = (t, to_flat(t))
+        return self._last_form[1]
 
     def _known(self, pairing: int, counter: int) -> dict[str, Plain]:
         known = self._flat.get((pairing, counter))
