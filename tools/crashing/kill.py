@@ -37,6 +37,9 @@ def kill(street: Street, way: Way, deaths: Sequence[str]) -> Killed:
         try:
             way.go(shop)
             shop.until(lambda: _settled(shop, way), "all is settled in the journal")
+            # The last commit can be seen before the death behind it.
+            shop.wait_for_deaths()
+            shop.until(lambda: _settled(shop, way), "all is still settled in the journal")
             judge(shop, way)
             _audited(shop)
         except Exception as error:  # noqa: BLE001 - it is the finding
@@ -54,7 +57,7 @@ def _settled(shop: Shop, way: Way) -> bool:
         (one := by_counter.get(counter)) is not None
         and one["code"] == code
         and one["stored"]
-        and one["reversal"] == (way.reversal if one["kind"] == "tender" else "none")
+        and one["reversal"] in ("none", "done")
         for counter, code in enumerate(way.codes, start=1)
     )
 

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from bridge.crash_points import VARIABLE
+from bridge.crash_points import RECORD, VARIABLE
 from bridge.registry import Merchant, Pairing, Registry, Who
 from drivers.display.geometry import Panel
 from drivers.link.dialect import DIALECTS
@@ -30,6 +31,7 @@ WAIT_S: Final = 30.0
 MERCHANT: Final = "1001"
 SERIAL: Final = "SN1"
 LOOK_AGAIN_S: Final = 0.02
+LAST_DEATH_S: Final = 1.0
 TIMING: Final = {"poll_first": 1, "poll_interval": 1, "cancel_timeout": 2, "create_timeout": 15}
 """Short, so that a way takes seconds; not so short that a restart uses them up."""
 
@@ -60,6 +62,7 @@ class Shop:
         self.lives: list[DaemonProcess] = []
         self.terminal: TerminalOnPty
         self._deaths = list(deaths)
+        self._planned = sum(not death.startswith(RECORD) for death in deaths)
         self._closing = threading.Event()
         self._reviver = threading.Thread(target=self._revive, name=terminal_id, daemon=True)
         self.died: list[str] = []
@@ -129,6 +132,12 @@ class Shop:
         except NotSo as fault:
             events = "\n".join(event.json() for event in self.terminal.events[-15:])
             raise NotSo(f"{fault}\n{events}\n{self.log[-6000:]}") from None
+
+    def wait_for_deaths(self) -> None:
+        """Until the daemon has died as often as it was told, and lives again; not for long."""
+        with contextlib.suppress(NotSo):
+            until(lambda: len(self.died) >= self._planned, "the deaths", within_s=LAST_DEATH_S)
+        self.until(lambda: "event=ready" in self.lives[-1].log, "the daemon is ready again")
 
     def received(self, message: str, **wanted: Any) -> list[Any]:
         """What the terminal has heard of this message with these fields."""

@@ -28,7 +28,6 @@ class Way:
     go: Callable[[Shop], None]
     codes: tuple[str, ...]
     kept_minor: int
-    reversal: str = "none"
 
 
 def _ready(shop: Shop) -> None:
@@ -84,7 +83,7 @@ WAYS: Final = {
     for way in (
         Way("approve", _approve, ("00",), AMOUNT_MINOR),
         Way("cancel", _cancel, ("17",), 0),
-        Way("reversal", _reversal, ("17",), 0, reversal="done"),
+        Way("reversal", _reversal, ("17",), 0),
         Way("refund", _refund, ("00", "00"), AMOUNT_MINOR - REFUND_MINOR),
     )
 }
