@@ -149,6 +149,9 @@ class Carrier:
                 extra={
                     "event": "call-failed",
                     "ask": str(wanted.ask),
+                    "terminal": t.terminal_id,
+                    "counter": t.counter,
+                    "order": a.order_number,
                     "reference": a.gateway_reference,
                 },
             )

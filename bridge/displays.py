@@ -224,7 +224,9 @@ class _Screen:
         except DisplayConfigError as error:
             return _NoDisplay(self._name, str(error))
         except Exception as error:
-            log.exception("display %s cannot be made", self._name)
+            log.exception(
+                "it cannot be made", extra={"event": "display-broken", "display": self._name}
+            )
             return _NoDisplay(self._name, f"display {self._name}: {type(error).__name__}: {error}")
 
     def _do(self, display: Display, content: Content) -> Shown | NotShown:
@@ -240,7 +242,7 @@ class _Screen:
                     assert_never(content)
         except Exception as error:
             # Another package's driver may raise what it must not.
-            log.exception("display %s failed", self._name)
+            log.exception("it failed", extra={"event": "display-broken", "display": self._name})
             return NotShown(f"display {self._name}: {type(error).__name__}: {error}")
 
     def _due(

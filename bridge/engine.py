@@ -372,8 +372,8 @@ class Engine:
 
     @staticmethod
     def _tell_log(notes: Iterable[Note], t: Tender | None = None) -> None:
-        about = subject(t) if t is not None else {}
         for note in notes:
+            about = {"terminal": note.terminal, "port": note.port} if t is None else subject(t)
             level = logging.WARNING if note.attention else logging.INFO
             log.log(level, "%s", note.text, extra={"event": note.code, **about})
 
@@ -384,7 +384,6 @@ class Engine:
             place = place.tb_next
         where = f"{place.tb_frame.f_code.co_name}:{place.tb_lineno}" if place else "?"
         text = f"{type(event).__name__} was set aside: {type(error).__name__} in {where}: {error}"
-        log.error(text, extra={"event": "poisoned"})
         assert self._journal is not None
         pairing, counter = self._subject(event)
         if isinstance(error, TenderFault):
@@ -395,6 +394,7 @@ class Engine:
             if t is not None:
                 self._wakes[pairing] = self._world.now()
                 self._books[pairing] = replace(book, frozen=book.frozen | {counter})
+        log.error("%s", text, extra={"event": "poisoned", **(subject(t) if t is not None else {})})
         self._journal.write("set-aside", {}, t, [Note("poisoned", text)])
         return self._refusal(event)
 
@@ -576,14 +576,23 @@ class Engine:
             note = Note(
                 "unknown-keys",
                 f"{who} has keys of another pairing than this bridge: pair it again, or unplug it",
+                terminal=hello.terminal_id,
+                port=lane,
             )
         elif self._world.registry().keys_of(hello.terminal_id, hello.serial_number):
             note = Note(
                 "without-keys",
                 f"{who} does not show the keys that it was paired with: if it is the right device, pair it again",
+                terminal=hello.terminal_id,
+                port=lane,
             )
         else:
-            note = Note("not-paired", f"{who} is not paired: pair it, or unplug it")
+            note = Note(
+                "not-paired",
+                f"{who} is not paired: pair it, or unplug it",
+                terminal=hello.terminal_id,
+                port=lane,
+            )
         decision.loose.append(note)
         decision.write_loose = True
 
@@ -794,7 +803,7 @@ class Engine:
         if t is not None and not self._signed_for(t, callback):
             log.warning(
                 "callback signed by another merchant's key",
-                extra={"event": "callback-wrong-key", "order": callback.order_id},
+                extra={"event": "callback-wrong-key", **subject(t)},
             )
             decision.effects.append(Answer(event.reply, 401))
             return

@@ -711,7 +711,16 @@ class Lane:
             fell_out = self._session.send(message)
         except ValueError as error:
             # A message that cannot be written must not cost this terminal its line.
-            log.error("%s: %s; report this with the log", self.name, error)
+            log.error(
+                "%s; report this with the log",
+                error,
+                extra={
+                    "event": "cannot-say",
+                    "port": self.name,
+                    "terminal": getattr(message, "terminal_id", None),
+                    "counter": getattr(message, "counter", None),
+                },
+            )
             self._drop(message, str(error))
             return False
         if fell_out is not None:

@@ -120,13 +120,13 @@ class LaneOnLine:
 
     def lost(self, trouble: Trouble, now: float) -> None:
         """See `LineUser`."""
-        log.warning("%s", trouble.text)
+        self._log_trouble("line-lost", trouble)
         self.lane.line_down(trouble.text, now)
         self._go_on()
 
     def unavailable(self, trouble: Trouble, now: float) -> None:
         """See `LineUser`."""
-        log.warning("%s", trouble.text)
+        self._log_trouble("line-unavailable", trouble)
         self.lane.line_down(trouble.text, now)
 
     def received(self, data: bytes, now: float) -> None:
@@ -146,6 +146,15 @@ class LaneOnLine:
         self._go_on()
 
     # -- inside ------------------------------------------------------------------------------
+
+    @property
+    def _terminal(self) -> str | None:
+        hello = self.lane.hello
+        return None if hello is None else hello.terminal_id
+
+    def _log_trouble(self, event: str, trouble: Trouble) -> None:
+        about = {"port": self.name, "terminal": self._terminal, "trouble": trouble.kind}
+        log.warning("%s", trouble.text, extra={"event": event, **about})
 
     def _go_on(self) -> None:
         """After anything happened: write what is to be written, and set the timer."""
@@ -181,7 +190,14 @@ class LaneOnLine:
             try:
                 drawn = self._draw_now(payload, panel, formats, largest)
             except Exception:
-                log.exception("%s: drawing a picture for its panel failed", self.name)
+                log.exception(
+                    "drawing a picture for its panel failed",
+                    extra={
+                        "event": "drawing-failed",
+                        "port": self.name,
+                        "terminal": self._terminal,
+                    },
+                )
             self._soon(partial(deliver, drawn))
 
         self._in_worker(work)

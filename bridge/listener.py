@@ -114,7 +114,12 @@ class _Callback:
             )
             return callback.http_status
         if not self._room.acquire(blocking=False):
-            self._log.warning("callback-put-off", order_id=callback.order_id, why="too many wait")
+            self._log.warning(
+                "callback-put-off",
+                order=callback.order_number,
+                reference=callback.gateway_reference,
+                why="too many wait",
+            )
             response.set_header("Retry-After", "1")
             return 503
         here(Point.CALLBACK_CHECKED)
@@ -124,7 +129,10 @@ class _Callback:
             return status
         except (TimeoutError, CancelledError):
             self._log.error(
-                "callback-put-off", order_id=callback.order_id, why="not written in time"
+                "callback-put-off",
+                order=callback.order_number,
+                reference=callback.gateway_reference,
+                why="not written in time",
             )
             response.set_header("Retry-After", "5")
             return 503

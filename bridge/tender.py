@@ -246,13 +246,16 @@ class Confirm(StrEnum):
 class Note:
     """Something a person should see: `attention` lists it until it is acknowledged.
 
-    `counter`: of the tender that it is about; None: of none.
+    `counter`: of the tender that it is about; None: of none. `terminal`, `port`: where it is about no tender, for the
+    log alone.
     """
 
     code: str
     text: str
     attention: bool = True
     counter: int | None = None
+    terminal: str | None = None
+    port: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,4 +44,6 @@ class Workers:
             try:
                 job()
             except Exception:
-                log.exception("a worker's job failed", extra={"event": "job-failed"})
+                log.exception(
+                    "a worker's job failed", extra={"event": "job-failed", "pool": self._name}
+                )

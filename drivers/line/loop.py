@@ -238,10 +238,18 @@ class Loop:
             fn()
         except Exception as error:
             name = "a call from another thread" if owner is None else owner.name
-            log.exception("%s: its handler failed; it begins afresh, the others go on", name)
+            log.exception(
+                "%s: its handler failed; it begins afresh, the others go on",
+                name,
+                extra={"event": "handler-failed", "port": name},
+            )
             if owner is None:
                 return
             try:
                 owner.failed(error)
             except Exception:
-                log.exception("%s: it could not begin afresh either; replug it or restart", name)
+                log.exception(
+                    "%s: it could not begin afresh either; replug it or restart",
+                    name,
+                    extra={"event": "handler-stuck", "port": name},
+                )

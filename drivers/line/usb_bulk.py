@@ -218,7 +218,11 @@ class UsbBulkLine:
                     self._have(found)
             except Exception:
                 # Without this thread the port would never be tried again.
-                log.exception("%s: its thread failed; it is looked for again", self.port)
+                log.exception(
+                    "%s: its thread failed; it is looked for again",
+                    self.port,
+                    extra={"event": "handler-failed", "port": self.port},
+                )
             if self._loop.now() - began >= STEADY_S:
                 pause_s = FIND_FIRST_S
             if not self._closed.is_set():
