@@ -143,9 +143,10 @@ class ListenerSettings:
 
 @dataclass(frozen=True, slots=True)
 class ControlSettings:
-    """`[control]`"""
+    """`[control]`. page: where the status page is; None: there is none."""
 
     socket: Path
+    page: Address | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +238,10 @@ SECTIONS: Final[Mapping[str, Mapping[str, _Key]]] = {
         field.name: _Key(_api_name(field.name), getattr(Api(), field.name)) for field in fields(Api)
     },
     "listener": {"address": _Key(check.listen_address, Address("127.0.0.1", 8480))},
-    "control": {"socket": _Key(check.socket_path, Path("/run/partpay-bridge/control.sock"))},
+    "control": {
+        "socket": _Key(check.socket_path, Path("/run/partpay-bridge/control.sock")),
+        "page": _Key(check.address_or_none, Address("127.0.0.1", 8482)),
+    },
     "log": {"format": _Key(check.one_of(LogFormat), LogFormat.LOGFMT)},
     "journal": {"keep_days": _Key(check.whole(1, 36_525), 2557)},
     "timing": {
@@ -369,6 +373,15 @@ def notes(settings: Settings) -> tuple[Problem, ...]:
                 "no callback key is named",
                 f"name callback_key_file or a systemd credential {CALLBACK_KEY_CREDENTIAL}, "
                 "or give each merchant --callback-key-file",
+            )
+        )
+    page = settings.control.page
+    if page is not None and not page.loopback:
+        found.append(
+            note(
+                "control.page",
+                f"is {page}: whoever reaches it sees this shop's sales, and the codes that are paid",
+                'keep it to this machine ("127.0.0.1:8482"), and look from elsewhere through ssh -L',
             )
         )
     if partpay.callback_url is None:

@@ -37,6 +37,14 @@ class Address:
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    @property
+    def loopback(self) -> bool:
+        """Nobody but this machine reaches it."""
+        try:
+            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
 
 class WrongValueError(Exception):
     """A value cannot be used: what is wrong with it, and what would be right."""
@@ -201,6 +209,11 @@ def listen_address(value: object) -> Address:
     if match is None or int(match[3]) > 65535:
         raise WrongValueError(f'"{name}" is no address with a port', 'use "127.0.0.1:8480"')
     return Address(match[1] or match[2], int(match[3]))
+
+
+def address_or_none(value: object) -> Address | None:
+    """As `listen_address`; the empty string: nowhere."""
+    return None if value == "" else listen_address(value)
 
 
 def whole(low: int, high: int) -> Callable[[object], int]:

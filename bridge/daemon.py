@@ -16,7 +16,7 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from datetime import datetime, timedelta
@@ -277,6 +277,7 @@ class Daemon:
             pid=os.getpid(),
         )
         notify("READY=1")
+        self._start_page()
         self.pictures.do(self._get_ready_for_the_first_sale)
 
     def _get_ready_for_the_first_sale(self) -> None:
@@ -333,7 +334,39 @@ class Daemon:
         except sqlite3.Error:
             return float("nan")
 
+    def _start_page(self) -> None:
+        """After everything else: a page that cannot be had costs no sale."""
+        address = self._settings.control.page
+        if address is None:
+            return
+        from bridge.status_page import LIMITS, PageSources, application  # noqa: PLC0415 - a start does not wait
+
+        journal = self._settings.bridge.state_dir / JOURNAL_FILE
+        zone = self._settings.bridge.zone
+        sources = PageSources(
+            status=self._status_with,
+            journal=lambda: JournalReader(journal),
+            snapshot=lambda: self.registry.snapshot,
+            panels=lambda: {p: at.lane.panel_now for p, at in self.lanes.by_port.items()},
+            now=boottime,
+            local=lambda: datetime.now(zone).isoformat(timespec="milliseconds"),
+            currency=self._settings.bridge.currency,
+        )
+        try:
+            page = self._stack.enter_context(HttpServer(address, LIMITS, "[control] page"))
+        except CannotListenError as error:
+            self._log.warning("no-status-page", why=str(error))
+            return
+        app = application(sources, self._log, for_all=not address.loopback)
+        page.start(app, lambda error: self._log.error("status-page-broke", error=repr(error)))
+        self._log.info("status-page", url=f"http://{page.address}/")
+
     def _status(self) -> StatusFacts:
+        return self._status_with(
+            JournalReader(self._settings.bridge.state_dir / JOURNAL_FILE).counts()
+        )
+
+    def _status_with(self, counts: Mapping[str, int]) -> StatusFacts:
         lanes = {port: at.lane for port, at in self.lanes.by_port.items()}
         return status_facts(
             self._settings,
@@ -341,7 +374,7 @@ class Daemon:
             snapshot=self.registry.snapshot,
             lines=lanes,
             closed=frozenset(port for port, lane in lanes.items() if lane.stage is Stage.AWAY),
-            counts=JournalReader(self._settings.bridge.state_dir / JOURNAL_FILE).counts(),
+            counts=counts,
             listener=str(self.listener.address),
             version=version("partpay-terminal-bridge"),
             pid=os.getpid(),

@@ -61,6 +61,7 @@ class Limits:
     reply_s: float = 10.0
     tick_s: float = 1.0
     """How often the times are looked at."""
+    threads: int = THREADS
 
 
 class _Phase(Enum):
@@ -233,8 +234,8 @@ class _Server(TcpWSGIServer):  # type: ignore[misc]
 class HttpServer:
     """A WSGI application on an address. The address is taken at once; `start` begins to answer."""
 
-    def __init__(self, address: Address, limits: Limits) -> None:
-        """Raises `CannotListenError`."""
+    def __init__(self, address: Address, limits: Limits, key: str = "[listener] address") -> None:
+        """`key`: where the configuration says so. Raises `CannotListenError`."""
         self._limits = limits
         try:
             family, kind, protocol, _, bound = socket.getaddrinfo(
@@ -251,7 +252,7 @@ class HttpServer:
                 raise
         except OSError as error:
             raise CannotListenError(
-                f"[listener] address {address} cannot be had: {error.strerror}; "
+                f"{key} {address} cannot be had: {error.strerror}; "
                 "end what has it (ss -ltnp), or name another"
             ) from error
         host, port, *_ = self._socket.getsockname()
@@ -276,7 +277,7 @@ class HttpServer:
         limits = self._limits
         adjustments = Adjustments(
             sockets=[self._socket],
-            threads=THREADS,
+            threads=limits.threads,
             ident=None,
             clear_untrusted_proxy_headers=False,  # /metrics asks whether there are any
             max_request_body_size=limits.body_max_bytes + 1,  # waitress refuses what is equal to it
@@ -285,7 +286,7 @@ class HttpServer:
             backlog=128,
         )
         dispatcher = ThreadedTaskDispatcher()
-        dispatcher.set_thread_count(THREADS)
+        dispatcher.set_thread_count(limits.threads)
         self._dispatcher = dispatcher
         self._map: dict[int, Any] = {}
         self._server = _Server(

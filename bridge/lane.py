@@ -125,6 +125,24 @@ class CannotShow:
     why: str
 
 
+class OnPanel(Enum):
+    """What is known of a code on a panel."""
+
+    ON_ITS_WAY = "on its way"
+    SHOWN = "shown"
+    UNANSWERED = "unanswered"
+    """It was sent, and the terminal does not say what became of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PanelNow:
+    """The picture that is on a panel now, or on its way there, as it was sent."""
+
+    picture: Picture
+    panel: Panel
+    state: OnPanel
+
+
 class Deliver(Protocol):
     """Takes what was drawn, once, on the lane's own thread."""
 
@@ -200,6 +218,8 @@ class _Image:
     counter: int | None
     drawing: bool = False
     told: Result | None = None
+    picture: Picture | None = None
+    """The latest that was drawn."""
     told_to: TestTold | None = None
     """Who asked for a test picture; None: the engine is told."""
     reasons: list[str] = field(default_factory=list)
@@ -275,6 +295,25 @@ class Lane:
     def shows_sale(self) -> bool:
         """The code of a sale is on the panel, or on its way to it."""
         return self._image is not None and self._image.counter is not None
+
+    @property
+    def panel_now(self) -> PanelNow | None:
+        """What is on the panel; None: no code. May be asked from any thread."""
+        image, greeting = self._image, self._greeting
+        if image is None or image.picture is None or greeting is None:
+            return None
+        match image.told:
+            case Result.SHOWN:
+                state = OnPanel.SHOWN
+            case Result.UNANSWERED:
+                state = OnPanel.UNANSWERED
+            case None:
+                state = OnPanel.ON_ITS_WAY
+            case Result.FAILED | Result.BROKEN_OFF:
+                return None
+            case _:
+                assert_never(image.told)
+        return PanelNow(image.picture, greeting.panel, state)
 
     @property
     def link_up(self) -> bool | None:
@@ -675,6 +714,7 @@ class Lane:
             else:
                 # Those before it in the list were passed over: they cannot be made.
                 _, _, image.formats = image.formats.partition(bytes((drawn.format,)))
+                image.picture = drawn
                 image.transfer.picture(drawn)
             self._image_changed(now)
             self._feed_image(now)

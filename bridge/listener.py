@@ -199,15 +199,22 @@ def plainly(request: Request, response: Response, error: falcon.HTTPError) -> No
 
 
 def from_here(request: Request) -> bool:
-    """Asked for on this machine, by name or address of this machine, and by no proxy.
+    """Asked for on this machine, by name or address of this machine, and by no proxy."""
+    return (
+        _is_loopback(request.remote_addr)
+        and (request.host == "localhost" or _is_loopback(request.host))
+        and by_no_proxy(request)
+    )
+
+
+def by_no_proxy(request: Request) -> bool:
+    """Asked for without a proxy between, as far as one can tell.
 
     HTTP/1.0 is what a proxy speaks that adds no header at all (nginx, unless it is told otherwise).
     """
     headers = request.headers
     return (
-        _is_loopback(request.remote_addr)
-        and request.env.get("SERVER_PROTOCOL") == "HTTP/1.1"
-        and (request.host == "localhost" or _is_loopback(request.host))
+        request.env.get("SERVER_PROTOCOL") == "HTTP/1.1"
         and not any(name in headers for name in FORWARDED_HEADERS)
         and not any(name.startswith("X-FORWARDED-") for name in headers)
     )

@@ -79,7 +79,7 @@ class BridgeFolder:
                 "callback_key_file": str(self.path / "callback-key"),
             },
             "listener": {"address": self.listener},
-            "control": {"socket": str(self.path / "control.sock")},
+            "control": {"socket": str(self.path / "control.sock"), "page": ""},
         }
         if self.callback_url is not None:
             sections["partpay"]["callback_url"] = self.callback_url
