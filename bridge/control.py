@@ -8,7 +8,7 @@
   status.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final, Protocol, assert_never, get_args
 
@@ -109,6 +109,7 @@ class SetTerminal:
     merchants: tuple[str, ...] | None = None
     profile: str | None = None
     display: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,49 @@ class RemoveTerminal:
     """Retires it."""
 
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetKeys:
+    """Removes the keys of a terminal. key: TERMINAL, or TERMINAL/SERIAL, registered or not."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Opens the dialogue that pairs a terminal: see `bridge.pairing_desk`. Its rows come as it goes on; who stops
+    reading ends it.
+
+    port: None: the only one that it can be. dialect, baud: None: found out. terminal_id, serial: of the only terminal
+    that is taken. With merchants and name nobody is asked for them. test False: no test picture.
+    """
+
+    port: str | None = None
+    dialect: str | None = None
+    baud: int | None = None
+    profile: str | None = None
+    terminal_id: str | None = None
+    serial: str | None = None
+    merchants: tuple[str, ...] = ()
+    name: str | None = None
+    test: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PairAnswer:
+    """What a person answers to the row of that number. dialogue: named in each row."""
+
+    dialogue: str
+    number: int
+    answer: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PairCancel:
+    """Breaks that dialogue off."""
+
+    dialogue: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +228,10 @@ Request = (
     | AddTerminal
     | SetTerminal
     | RemoveTerminal
+    | ForgetKeys
+    | Pair
+    | PairAnswer
+    | PairCancel
     | ListTenders
     | ShowTender
     | ExplainTender
@@ -207,9 +255,10 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A list of objects, read as they are passed on."""
+    """A list of objects, read as they are passed on; each at once where they are `live`."""
 
     rows: Iterable[Mapping[str, Any]]
+    live: bool = False
 
 
 Answer = Facts | Rows
@@ -267,12 +316,19 @@ class Desk(Protocol):
         ...
 
 
+class PairingRoom(Protocol):
+    """Where terminals are paired: see `bridge.pairing_desk.PairingDesk`."""
+
+    def rows(self, request: Pair, who: Who) -> Iterator[Mapping[str, Any]]: ...
+    def answer(self, request: PairAnswer) -> None: ...
+    def cancel(self, request: PairCancel) -> None: ...
+
+
 class Handler:
     """Answers requests. Any thread may call it.
 
     status: what `status` tells; None where no daemon runs. reader: opened at the first question to
-    the journal. inquiry: None where there is none. usable: raises ValueError for a terminal that no
-    line can be made for.
+    the journal. inquiry: None where there is none. pairing: made at the first dialogue.
     """
 
     def __init__(
@@ -283,12 +339,14 @@ class Handler:
         *,
         status: Callable[[], Mapping[str, Any]] | None = None,
         inquiry: Inquiry,
+        pairing: Callable[[], PairingRoom] | None = None,
     ) -> None:
         self._registry = registry
         self._reader = reader
         self._desk = desk
         self._status = status
         self._inquiry = inquiry
+        self._pairing = pairing
 
     def __call__(self, request: Request, who: Who) -> Answer:
         """Raises `CommandError`."""
@@ -325,23 +383,45 @@ class Handler:
             case ImportMerchants(merchants=merchants):
                 return Facts(registry.import_merchants(merchants, who))
             case ListTerminals(removed=removed):
-                known = registry.snapshot.pairings
-                return Rows([as_terminal(one) for one in known if removed or not one.retired])
+                snapshot = registry.snapshot
+                return Rows(
+                    [
+                        as_terminal(one, snapshot)
+                        for one in snapshot.pairings
+                        if removed or not one.retired
+                    ]
+                )
             case ShowTerminal(key=key):
                 pairing = registry.terminal(key)
-                history = registry.history("terminal", str(pairing.pairing))
-                return Facts(
-                    {**as_terminal(pairing), "changes": [_as_change(one) for one in history]}
+                history = (
+                    *registry.history("terminal", str(pairing.pairing)),
+                    *registry.history("keys", f"{pairing.terminal_id}/{pairing.serial_number}"),
                 )
+                told = [_as_change(one) for one in sorted(history, key=lambda one: one.at)]
+                return Facts({**as_terminal(pairing, registry.snapshot), "changes": told})
             case AddTerminal(terminal=terminal):
                 _check_line(terminal)
-                return Facts(as_terminal(registry.add_terminal(terminal, who)))
+                added = registry.add_terminal(terminal, who)
+                return Facts(as_terminal(added, registry.snapshot))
             case SetTerminal():
                 changes = _changes(request, "key")
                 _check_line(replace(registry.terminal(request.key), **changes))
-                return Facts(as_terminal(registry.set_terminal(request.key, changes, who)))
+                changed = registry.set_terminal(request.key, changes, who)
+                return Facts(as_terminal(changed, registry.snapshot))
             case RemoveTerminal(key=key):
-                return Facts(as_terminal(registry.remove_terminal(key, who)))
+                removed_terminal = registry.remove_terminal(key, who)
+                return Facts(as_terminal(removed_terminal, registry.snapshot))
+            case ForgetKeys(key=key):
+                terminal_id, serial = registry.forget_keys(key, who)
+                return Facts({"terminal": terminal_id, "serial": serial, "keyed": False})
+            case Pair():
+                return Rows(self._pairing_room().rows(request, who), live=True)
+            case PairAnswer():
+                self._pairing_room().answer(request)
+                return Facts({"dialogue": request.dialogue})
+            case PairCancel():
+                self._pairing_room().cancel(request)
+                return Facts({"dialogue": request.dialogue})
             case ListTenders():
                 return Rows(self._reader().tenders(**asdict(request)))
             case ShowTender(key=key):
@@ -361,6 +441,11 @@ class Handler:
                 return Rows(self._reader().export(first_day, last_day))
             case _:
                 assert_never(request)
+
+    def _pairing_room(self) -> PairingRoom:
+        if self._pairing is None:
+            raise CommandError(1, "no terminal can be paired here", "ask the daemon")
+        return self._pairing()
 
     def _tender(self, key: str) -> dict[str, Any]:
         found = self._reader().find(key)
@@ -394,8 +479,8 @@ def as_merchant(merchant: Merchant) -> dict[str, Any]:
     }
 
 
-def as_terminal(pairing: Pairing) -> dict[str, Any]:
-    """A terminal in JSON."""
+def as_terminal(pairing: Pairing, snapshot: Snapshot) -> dict[str, Any]:
+    """A terminal in JSON. keyed: its link is authenticated."""
     return {
         "terminal": pairing.terminal_id,
         "serial": pairing.serial_number,
@@ -405,6 +490,8 @@ def as_terminal(pairing: Pairing) -> dict[str, Any]:
         "merchants": list(pairing.merchants),
         "profile": pairing.profile,
         "display": pairing.display,
+        "name": pairing.name,
+        "keyed": bool(snapshot.keys_of(pairing.terminal_id, pairing.serial_number)),
         "removed": pairing.retired,
         "pairing": pairing.pairing,
     }
@@ -422,15 +509,16 @@ def _users_of(snapshot: Snapshot, merchant_id: str) -> list[str]:
     ]
 
 
-_REMOVABLE: Final = frozenset(
-    {"client_id", "client_secret_file", "callback_key_file", "profile", "display"}
-)
+_REMOVABLE: Final[Mapping[type, frozenset[str]]] = {
+    SetMerchant: frozenset({"client_id", "client_secret_file", "callback_key_file"}),
+    SetTerminal: frozenset({"profile", "display", "name"}),
+}
 
 
 def _changes(request: SetMerchant | SetTerminal, key: str) -> dict[str, Any]:
     given = {one.name: getattr(request, one.name) for one in fields(request) if one.name != key}
     return {
-        name: None if value == "" and name in _REMOVABLE else value
+        name: None if value == "" and name in _REMOVABLE[type(request)] else value
         for name, value in given.items()
         if value is not None
     }

@@ -12,8 +12,8 @@ import pwd
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from types import NoneType, TracebackType, UnionType
@@ -185,10 +185,12 @@ class ControlServer:
             match self._handler(request, who):
                 case Facts(value=value):
                     last = value
-                case Rows(rows=rows):
+                case Rows(rows=rows, live=live):
                     last = None
-                    for batch in _batches(rows):
-                        connection.sendall(batch)
+                    # A reader who has gone is noticed by a write, and ends what the rows come from.
+                    with _closing(rows):
+                        for batch in _batches(rows, 1 if live else ROWS_AT_ONCE):
+                            connection.sendall(batch)
             connection.sendall(json.dumps({"done": last}).encode() + b"\n")
         except CommandError as error:
             connection.sendall(_refusal(error))
@@ -261,12 +263,21 @@ def _lines(connection: socket.socket) -> Iterator[dict[str, Any]]:
     raise CommandError(1, "the daemon ended in the middle of its answer", "ask again")
 
 
-def _batches(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+@contextmanager
+def _closing(rows: Iterable[Mapping[str, Any]]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if isinstance(rows, Generator):
+            rows.close()
+
+
+def _batches(rows: Iterable[Mapping[str, Any]], at_once: int) -> Iterator[bytes]:
     """Lines of rows, some at once: one write for each would cost more than the rows do."""
     batch: list[bytes] = []
     for row in rows:
         batch.append(json.dumps({"row": dict(row)}).encode())
-        if len(batch) == ROWS_AT_ONCE:
+        if len(batch) == at_once:
             yield b"\n".join([*batch, b""])
             batch.clear()
     if batch:

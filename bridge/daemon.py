@@ -22,7 +22,7 @@ from contextlib import ExitStack
 from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import version
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bridge import crash_points
 from bridge.access import CallbackKeys, PartPay, load_libraries
@@ -32,7 +32,7 @@ from bridge.config import Settings
 from bridge.control import CommandError, Handler
 from bridge.control_socket import CannotServeError, ControlServer
 from bridge.displays import Displays
-from bridge.effects import Effect
+from bridge.effects import Effect, KeysProved
 from bridge.engine import NOT_WRITTEN, Engine, Rules, World, is_full
 from bridge.events import Acknowledged, CallbackReceived, Event, RegistryChanged
 from bridge.health import Health
@@ -47,7 +47,7 @@ from bridge.log import Log, daemon_log
 from bridge.metrics import Metrics
 from bridge.originals import Originals
 from bridge.partpay.callback import BODY_MAX_BYTES, SignedCallback
-from bridge.registry import Registry, Snapshot, WrongRegistryError
+from bridge.registry import Registry, Snapshot, Who, WrongRegistryError
 from bridge.sd_notify import notify, watchdog_interval_s
 from bridge.state_dir import DAEMON, StateDir, StateDirError, become_owner
 from bridge.status import StatusFacts, status_facts
@@ -56,6 +56,9 @@ from bridge.watch import Watch
 from bridge.workers import Workers
 from drivers.line.loop import Loop, boottime
 from drivers.link.dialect import DIALECTS
+
+if TYPE_CHECKING:
+    from bridge.pairing_desk import PairingDesk
 
 JOURNAL_FILE: Final = "journal.db"
 REGISTRY_FILE: Final = "registry.db"
@@ -81,6 +84,8 @@ M_ARENA_MAX: Final = -8
 STUCK_S: Final = 10.0
 """A thread that has not turned for so long is not alive, as far as the watchdog is concerned."""
 TICK_S: Final = 1.0
+PAIRING_WORKERS: Final = 2
+"""Threads that write what a dialogue agrees on, and look for a terminal's dialect."""
 PICTURE_WORKERS: Final = 2
 """Threads that read PartPay's pictures and draw those for panels."""
 
@@ -201,6 +206,7 @@ class Daemon:
             self.post,
             self.pictures.do,
             self.rules.prefix,
+            keys_of=self.registry.keys_of,
             original_of=originals.of,
         )
         self.partpay = PartPay(
@@ -218,8 +224,11 @@ class Daemon:
             self.watch.answered,
             boottime,
             originals.keep,
+            self._keys_proved,
         )
         self.keys = CallbackKeys(settings, self.registry, self.health)
+        self._pairing: PairingDesk | None = None
+        self._pairing_lock = threading.Lock()
         self._loop_beat = boottime()
         self._head_told_at = boottime()
         self._started_at = boottime()
@@ -310,9 +319,32 @@ class Daemon:
             self,
             status=self._status,
             inquiry=JournalInquiry(journal, self._settings.bridge.currency),
+            pairing=self._pairing_desk,
         )
         server = ControlServer(self._settings.control.socket, handler, self._log)
         self._stack.enter_context(server).start()
+
+    def _pairing_desk(self) -> "PairingDesk":
+        """Made at the first dialogue: few daemons ever see one, and it needs the cryptography's library."""
+        from bridge.pairing_desk import PairingDesk  # noqa: PLC0415
+
+        with self._pairing_lock:
+            if self._pairing is None:
+                work = Workers(PAIRING_WORKERS, "pairing").do
+                self._pairing = PairingDesk(
+                    self.lanes, self.registry, work, self.post, self._has_sale
+                )
+            return self._pairing
+
+    def _has_sale(self, terminal_id: str) -> bool:
+        """Whether that terminal has a sale open, so that its panel is left alone."""
+        reader = JournalReader(self._settings.bridge.state_dir / JOURNAL_FILE)
+        live = reader.tenders(open_only=True, terminal=terminal_id)
+        return any(one["state"] != "closed" for one in live)
+
+    def _keys_proved(self, effect: KeysProved) -> None:
+        who = Who("the daemon", os.geteuid())
+        self.registry.keys_proved(effect.terminal_id, effect.serial_number, effect.key_id, who)
 
     def acknowledge(self, entry: int | None, who: str) -> int:
         """What a person has seen, written by the engine; how many entries that were."""

@@ -4,18 +4,22 @@
   rate or profile begins the lane afresh.
 - What the engine wants of a line that is not there is dropped: it is told again after the next HELLO.
 - A port that no line can be made for is a log line with the remedy; the others go on.
+- A port that a person pairs on is lent: it stays open though no terminal is registered on it, and who borrowed it
+  sees what happens there.
 """
 
 import logging
 import secrets
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, Protocol
 
 from bridge.effects import ClearPanel, Say, ShowCode, ShowText, Welcome
 from bridge.events import Event
-from bridge.lane import CannotShow, Lane
-from bridge.lane_events import LaneEvent
+from bridge.lane import CannotShow, Lane, PairingMessage
+from bridge.lane_events import LaneEvent, LineGivenUp
 from bridge.lane_line import LaneOnLine
 from bridge.registry import Pairing, Snapshot
 from drivers.display.geometry import Panel
@@ -32,16 +36,33 @@ SESSION_NONCE_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class _Setting:
-    """What a lane was made from; another one of these makes another lane."""
+class LaneSetting:
+    """What a lane is made from; another one of these makes another lane."""
 
     dialect: str
     baud: int
-    profile: str | None
+    profile: str | None = None
+
+
+class Borrower(Protocol):
+    """Who pairs on a port, and sees what happens there. Called in any thread; must not block."""
+
+    def said(self, message: PairingMessage, sequence: int, now: float) -> None:
+        """The terminal says PAIR_KEY or PAIR_CONFIRM."""
+
+    def told(self, event: LaneEvent) -> None:
+        """What the lane tells the engine."""
+
+    def welcomed(self, paired: bool) -> None:
+        """WELCOME is said."""
+
+
+class AlreadyLentError(Exception):
+    """Somebody pairs on that port."""
 
 
 class Lanes:
-    """All lanes by port. Its methods may be called from any thread, but `follow` from one only."""
+    """All lanes by port. Its methods may be called from any thread."""
 
     def __init__(
         self,
@@ -59,8 +80,11 @@ class Lanes:
         self._text_prefix = text_prefix
         self._keys_of = keys_of
         self._original_of = original_of
+        self._lock = threading.Lock()
         self._lanes: dict[str, LaneOnLine] = {}
-        self._settings: dict[str, _Setting] = {}
+        self._settings: dict[str, LaneSetting] = {}
+        self._registered: dict[str, LaneSetting] = {}
+        self._lent: dict[str, tuple[LaneSetting, Borrower]] = {}
 
     @property
     def by_port(self) -> Mapping[str, LaneOnLine]:
@@ -68,48 +92,80 @@ class Lanes:
 
     def follow(self, snapshot: Snapshot) -> None:
         """Opens and gives up ports, so that they are those of the registry."""
-        wanted = {p.port: p for p in snapshot.pairings if not p.retired and p.port}
+        with self._lock:
+            self._registered = {
+                p.port: _setting(p) for p in snapshot.pairings if not p.retired and p.port
+            }
+            self._open_and_give_up()
+
+    def borrow(self, port: str, setting: LaneSetting, borrower: Borrower) -> None:
+        """Opens that port, or keeps it open, until `give_back`. What is registered there is its setting.
+
+        Raises AlreadyLentError; ValueError, UnknownName, BrokenPlugIn where no lane can be made so.
+        """
+        with self._lock:
+            if port in self._lent:
+                raise AlreadyLentError(f"somebody pairs on {port} already")
+            if port not in self._lanes:
+                self._open(port, setting, borrower)
+            self._lent[port] = (setting, borrower)
+            self._lanes[port].with_lane(partial(_pair, borrower.said))
+
+    def give_back(self, port: str) -> None:
+        """The port is the registry's alone again."""
+        with self._lock:
+            if self._lent.pop(port, None) is not None and (at := self._lanes.get(port)) is not None:
+                at.with_lane(partial(_pair, None))
+            self._open_and_give_up()
+
+    def _open_and_give_up(self) -> None:
+        lent = {port: setting for port, (setting, _) in self._lent.items()}
+        wanted = {**lent, **self._registered}
         for port in [*self._lanes]:
-            if port not in wanted or self._settings[port] != _setting(wanted[port]):
+            if wanted.get(port) != self._settings[port]:
                 self._lanes.pop(port).close()
                 del self._settings[port]
+                # After its last word, which the loop may just be passing on.
+                self._loop.call(partial(self._tell, LineGivenUp(port)))
                 log.info("port given up", extra={"event": "port-closed", "port": port})
-        for port, pairing in wanted.items():
+        for port, setting in wanted.items():
             if port not in self._lanes:
-                self._open(port, pairing)
+                borrower = self._lent[port][1] if port in self._lent else None
+                try:
+                    self._open(port, setting, borrower)
+                except Exception as error:  # noqa: BLE001 - whatever a plug-in raises costs its own port
+                    log.error("%s", error, extra={"event": "port-unusable", "port": port})
 
-    def _open(self, port: str, pairing: Pairing) -> None:
-        try:
-            maker = line_maker(port)
-            dialect = dialect_named(pairing.dialect)
-            profile = profile_named(pairing.profile)
-            lane = LaneOnLine(
-                self._loop,
-                make_lane=lambda draw: Lane(
-                    port,
-                    dialect,
-                    post=self._tell,
-                    draw=draw,
-                    baud=pairing.baud,
-                    profile=profile,
-                    text_prefix=self._text_prefix,
-                    keys_of=self._keys_of,
-                    fresh_nonce=lambda: secrets.token_bytes(SESSION_NONCE_BYTES),
-                ),
-                make_line=lambda user: maker(self._loop, port, user, baud=pairing.baud),
-                draw=self._draw,
-                in_worker=self._in_worker,
-            )
-        except Exception as error:  # noqa: BLE001 - whatever a plug-in raises costs its own port
-            log.error("%s", error, extra={"event": "port-unusable", "port": port})
-            return
+    def _open(self, port: str, setting: LaneSetting, borrower: Borrower | None) -> None:
+        maker = line_maker(port)
+        dialect = dialect_named(setting.dialect)
+        profile = profile_named(setting.profile)
+        lane = LaneOnLine(
+            self._loop,
+            make_lane=lambda draw: Lane(
+                port,
+                dialect,
+                post=self._tell,
+                draw=draw,
+                baud=setting.baud,
+                profile=profile,
+                text_prefix=self._text_prefix,
+                keys_of=self._keys_of,
+                fresh_nonce=lambda: secrets.token_bytes(SESSION_NONCE_BYTES),
+            ),
+            make_line=lambda user: maker(self._loop, port, user, baud=setting.baud),
+            draw=self._draw,
+            in_worker=self._in_worker,
+        )
         self._lanes[port] = lane
-        self._settings[port] = _setting(pairing)
+        self._settings[port] = setting
+        if borrower is not None:
+            lane.with_lane(partial(_pair, borrower.said))
         lane.start()
 
     def quiet(self) -> bool:
         """Nothing that was said is still on its way."""
-        return all(lane.lane.quiet for lane in self._lanes.values())
+        return all(lane.lane.quiet for lane in self.by_port.values())
 
     def _draw(
         self, payload: str, panel: Panel, formats: bytes, largest: int | None
@@ -120,6 +176,9 @@ class Lanes:
         return first_picture(payload, panel, formats, largest, self._original_of(payload))
 
     def _tell(self, event: LaneEvent) -> None:
+        lent = self._lent.get(event.lane)
+        if lent is not None:
+            lent[1].told(event)
         self._post(event)
 
     def close(self) -> None:
@@ -141,6 +200,8 @@ class Lanes:
     def say(self, lane: str, effect: Say | Welcome) -> None:
         if (at := self._at(lane)) is not None:
             at.say(effect.message, effect.hello if isinstance(effect, Welcome) else None)
+        if isinstance(effect, Welcome) and (lent := self._lent.get(lane)) is not None:
+            lent[1].welcomed(effect.paired)
 
     def identify(self, lane: str) -> None:
         if (at := self._at(lane)) is not None:
@@ -159,5 +220,12 @@ class Lanes:
             at.show_text(effect.text)
 
 
-def _setting(pairing: Pairing) -> _Setting:
-    return _Setting(pairing.dialect, pairing.baud, pairing.profile)
+def _setting(pairing: Pairing) -> LaneSetting:
+    return LaneSetting(pairing.dialect, pairing.baud, pairing.profile)
+
+
+def _pair(
+    said: Callable[[PairingMessage, int, float], None] | None, lane: Lane, now: float
+) -> None:
+    del now
+    lane.pairing = said

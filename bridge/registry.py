@@ -427,6 +427,10 @@ class Registry:
             self._put_pairing(pairing, "remove", who)
         return pairing
 
+    def keys_of(self, terminal_id: str, serial_number: str) -> tuple[Keys, ...]:
+        """See `Snapshot.keys_of`, as things are now."""
+        return self.snapshot.keys_of(terminal_id, serial_number)
+
     def keep_keys(self, terminal_id: str, serial_number: str, keys: Keys, who: Who) -> None:
         """Keeps these keys beside those that the pair has. Durable when it returns."""
         with self._changing():

@@ -14,7 +14,7 @@ from bridge.effects import Effect, Say, ShowCode, Welcome
 from bridge.engine import ROOM_MIN_BYTES, Engine
 from bridge.events import CallbackReceived, Event
 from bridge.health import Health
-from bridge.lane_events import Heard, LineDown, LineUp
+from bridge.lane_events import Heard, LineDown, LineGivenUp, LineUp, UnknownKeys
 from bridge.metrics import Metrics
 from bridge.partpay.answers import (
     AlreadyExists,
@@ -83,6 +83,12 @@ class Watch:
                 self._health.end("terminal-silent", lane)
                 self._health.end("terminal-not-paired", lane)
                 self._health.begin("line-closed", lane, why)
+            case LineGivenUp(lane=lane):
+                self.gave_up(lane)
+            case UnknownKeys(lane=lane, hello=hello):
+                who = f"{hello.terminal_id}, serial number {hello.serial_number}, with other keys,"
+                self._health.end("terminal-silent", lane)
+                self._health.begin("terminal-not-paired", lane, who)
             case Heard(lane=lane, message=Hello()):
                 self._health.end("terminal-silent", lane)
 

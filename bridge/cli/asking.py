@@ -4,18 +4,23 @@ A command that runs as root goes on as the owner of state_dir, once the configur
 """
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bridge.cli.command import config_file
 from bridge.config import Settings, load
 from bridge.control import Answer, CommandError, Facts, Handler, Reader, Request, Rows, Status
 from bridge.control_socket import NoDaemonError, ask, this_user
-from bridge.registry import FILE_NAME, Registry
+from bridge.registry import FILE_NAME, Registry, Who
 from bridge.state_dir import StateDir, StateDirBusyError, become_owner
+
+if TYPE_CHECKING:
+    from bridge.alone import Alone
+    from bridge.pairing_desk import PairingDesk
 
 DAEMON_WAIT_S: Final = 5.0
 """A daemon that has just taken the lock has its socket by then."""
@@ -25,6 +30,13 @@ DAEMON_PAUSE_S: Final = 0.1
 @contextmanager
 def answering(request: Request) -> Iterator[Answer]:
     """The answer, as long as it is read within the `with`. Raises what `main` tells of."""
+    with talking(request) as (answer, _):
+        yield answer
+
+
+@contextmanager
+def talking(request: Request) -> Iterator[tuple[Answer, Callable[[Request], Answer]]]:
+    """The answer, and a way to ask the same one more meanwhile, from any thread."""
     who = this_user()
     settings = load(config_file())
     become_owner(settings.bridge.state_dir, load_everything)
@@ -35,7 +47,7 @@ def answering(request: Request) -> Iterator[Answer]:
         except NoDaemonError:
             answer = None
         if answer is not None:
-            yield answer
+            yield answer, lambda more: ask(settings.control.socket, more, who)
             return
         if isinstance(request, Status):
             raise CommandError(
@@ -56,14 +68,15 @@ def answering(request: Request) -> Iterator[Answer]:
                     "use the daemon's own configuration, or see its log",
                 ) from None
             raise
-        with state, _handler(settings) as handler:
-            yield handler(request, who)
+        with state, _handler(settings, who) as handler:
+            yield handler(request, who), lambda more: handler(more, who)
             return
 
 
 def load_everything() -> None:
     """What commands load when they need it, all at once."""
     for module in (
+        "bridge.alone",
         "bridge.audit",
         "bridge.daemon",
         "bridge.inquiry",
@@ -105,28 +118,61 @@ def journal_file(settings: Settings) -> Path:
 
 
 @contextmanager
-def _handler(settings: Settings) -> Iterator[Handler]:
+def _handler(settings: Settings, who: Who) -> Iterator[Handler]:
     from drivers.link.dialect import DIALECTS  # noqa: PLC0415 (a daemon that answers has it)
 
-    with Registry(
-        settings.bridge.state_dir / FILE_NAME,
-        settings.partpay.environment.value,
-        dialects=tuple(DIALECTS),
-    ) as registry:
-        offline = _Offline(settings)
-        yield Handler(registry, offline.reader, offline, inquiry=offline)
+    with (
+        Registry(
+            settings.bridge.state_dir / FILE_NAME,
+            settings.partpay.environment.value,
+            dialects=tuple(DIALECTS),
+        ) as registry,
+        ExitStack() as stack,
+    ):
+        offline = _Offline(settings, registry, who, stack)
+        yield Handler(
+            registry, offline.reader, offline, inquiry=offline, pairing=offline.pairing_desk
+        )
 
 
 class _Offline:
     """The journal, in the hands of a command that holds the state lock. Opened when it is needed."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, registry: Registry, who: Who, stack: ExitStack) -> None:
         self._settings = settings
+        self._registry = registry
+        self._who = who
+        self._stack = stack
+        self._alone: Alone | None = None
 
     def reader(self) -> Reader:
         from bridge.journal.reader import JournalReader  # noqa: PLC0415 (few commands)
 
         return JournalReader(journal_file(self._settings))
+
+    def pairing_desk(self) -> "PairingDesk":
+        """Lines of this command's own, until it ends."""
+        from bridge.alone import Alone  # noqa: PLC0415 (the whole daemon, and one command)
+        from bridge.daemon import open_journal, rules_of  # noqa: PLC0415
+        from bridge.journal.journal import WrongJournal  # noqa: PLC0415
+
+        if self._alone is None:
+            settings = self._settings
+            try:
+                journal = self._stack.enter_context(closing(open_journal(settings)))
+            except WrongJournal as error:
+                raise CommandError(2, str(error), "") from None
+            zone = settings.bridge.zone
+            self._alone = self._stack.enter_context(
+                Alone(
+                    self._registry,
+                    journal,
+                    rules_of(settings).prefix,
+                    lambda: datetime.now(zone),
+                    self._who,
+                )
+            )
+        return self._alone.desk
 
     def explain(self, pairing: int, counter: int) -> Mapping[str, Any]:
         from bridge.inquiry import JournalInquiry  # noqa: PLC0415 (few commands)

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "merchants": "bridge.cli.merchants:merchants",
     "terminals": "bridge.cli.terminals:terminals",
     "ports": "bridge.cli.ports:ports",
+    "pair": "bridge.cli.pair:pair",
     "profiles": "bridge.cli.profiles:profiles",
     "status": "bridge.cli.status:status",
     "tenders": "bridge.cli.tenders:tenders",

@@ -9,7 +9,14 @@ from bridge.cli.asking import facts, rows
 from bridge.cli.command import Group, wants_json
 from bridge.cli.merchants import put_changes
 from bridge.cli.printing import Column, put_facts, put_rows
-from bridge.control import AddTerminal, ListTerminals, RemoveTerminal, SetTerminal, ShowTerminal
+from bridge.control import (
+    AddTerminal,
+    ForgetKeys,
+    ListTerminals,
+    RemoveTerminal,
+    SetTerminal,
+    ShowTerminal,
+)
 from bridge.registry import DEFAULT_BAUD, Pairing
 
 _FACTS: Final[list[Column]] = [
@@ -21,6 +28,8 @@ _FACTS: Final[list[Column]] = [
     ("merchants", "merchants"),
     ("profile", "profile"),
     ("display", "display"),
+    ("name", "name"),
+    ("keys", lambda row: "yes" if row["keyed"] else None),
     ("removed", lambda row: "yes" if row["removed"] else None),
     ("pairing", "pairing"),
 ]
@@ -47,6 +56,7 @@ def list_(removed: bool) -> None:
         ("Dialect", "dialect"),
         ("Baud", "baud"),
         ("Merchants", "merchants"),
+        ("Name", "name"),
     ]
     if removed:
         columns.append(("Removed", "removed"))
@@ -80,6 +90,7 @@ def show(key: str) -> None:
 @click.option("--baud", type=int, default=DEFAULT_BAUD, show_default=True)
 @click.option("--profile", metavar="P", help="What is known of its model beside what it says.")
 @click.option("--display", metavar="…", help="A customer display beside it.")
+@click.option("--name", metavar="TEXT", help="Who faces it, and where it stands.")
 def add(
     terminal_id: str,
     serial: str,
@@ -89,6 +100,7 @@ def add(
     baud: int,
     profile: str | None,
     display: str | None,
+    name: str | None,
 ) -> None:
     """Add a terminal without the pairing dialogue.
 
@@ -96,7 +108,16 @@ def add(
     the device that had this terminal id.
     """
     pairing = Pairing(
-        0, terminal_id, serial, port, dialect, baud, merchant_ids, profile or None, display or None
+        0,
+        terminal_id,
+        serial,
+        port,
+        dialect,
+        baud,
+        merchant_ids,
+        profile or None,
+        display or None,
+        name=name or None,
     )
     put_facts(facts(AddTerminal(pairing)), _FACTS)
     _warn_of_name(port)
@@ -110,6 +131,7 @@ def add(
 @click.option("--merchant", "merchant_ids", multiple=True, metavar="ID", help="In place of all.")
 @click.option("--profile", metavar="P", help='"" takes it away.')
 @click.option("--display", metavar="…", help='"" takes it away.')
+@click.option("--name", metavar="TEXT", help='"" takes it away.')
 def set_(
     key: str,
     port: str | None,
@@ -118,9 +140,10 @@ def set_(
     merchant_ids: tuple[str, ...],
     profile: str | None,
     display: str | None,
+    name: str | None,
 ) -> None:
     """Change what is given; the rest stays."""
-    request = SetTerminal(key, port, dialect, baud, merchant_ids or None, profile, display)
+    request = SetTerminal(key, port, dialect, baud, merchant_ids or None, profile, display, name)
     if request == SetTerminal(key):
         raise click.UsageError("nothing to change: give an option", click.get_current_context())
     put_facts(facts(request), _FACTS)
@@ -133,6 +156,19 @@ def set_(
 def remove(key: str) -> None:
     """Retire a terminal: no new sales. Outcomes that it has not stored are still told to it."""
     put_facts(facts(RemoveTerminal(key)), _FACTS)
+
+
+@terminals.command("forget-keys")
+@click.argument("key", metavar="TERMINAL[/SERIAL]")
+def forget_keys(key: str) -> None:
+    """Remove the keys of its pairing. From then on it is taken without any: pair it again.
+
+    The terminal has its own menu for that: with keys that the bridge does not have it is refused.
+    """
+    told = facts(ForgetKeys(key))
+    put_facts(
+        told, [("terminal", "terminal"), ("serial number", "serial"), ("keys", lambda _: "none")]
+    )
 
 
 def _warn_of_name(port: str) -> None:

@@ -21,12 +21,14 @@ from bridge.control import (
     ExplainTender,
     Export,
     Facts,
+    ForgetKeys,
     Handler,
     ImportMerchants,
     ListAttention,
     ListMerchants,
     ListTenders,
     ListTerminals,
+    Pair,
     RemoveMerchant,
     RemoveTerminal,
     Request,
@@ -51,6 +53,7 @@ from bridge.control_socket import (
 )
 from bridge.log import Log
 from bridge.registry import Merchant, Pairing, Registry, Who
+from drivers.link.authentication import Keys
 
 ALICE = Who("alice", 1000)
 SHOES = Merchant("m-1", "Shoes")
@@ -224,6 +227,8 @@ def test_terminals(asked: Callable[[Request], Any]) -> None:
         "merchants": ["m-1"],
         "profile": None,
         "display": None,
+        "name": None,
+        "keyed": False,
         "removed": False,
         "pairing": 1,
     }
@@ -256,6 +261,8 @@ def test_terminals(asked: Callable[[Request], Any]) -> None:
         (ShowTender("99"), 2, "nothing is known by 99"),
         (ShowTender("7"), 2, r"2 match 7"),
         (Acknowledge(99), 2, "no entry 99"),
+        (ForgetKeys("T9"), 2, "no terminal T9"),
+        (Pair("/dev/x"), 1, "no terminal can be paired here"),
     ],
 )
 def test_what_is_refused(
@@ -270,6 +277,25 @@ def test_what_is_refused(
 
 def test_several_matches_are_listed(asked: Callable[[Request], Any]) -> None:
     assert "T1/7 (AKL01-T1-7-1-0a0b0c0d), T2/7 (" in refusal(lambda: asked(ShowTender("7"))).remedy
+
+
+def test_keys_are_counted_and_forgotten_and_never_told(
+    asked: Callable[[Request], Any], registry: Registry
+) -> None:
+    asked(AddMerchant(SHOES))
+    asked(AddTerminal(T1))
+    keys = Keys(b"\x5a" * 32, b"\xa5" * 32)
+    registry.keep_keys("T1", "S1", keys, ALICE)
+    assert [one["keyed"] for one in asked(ListTerminals())] == [True]
+    shown = asked(ShowTerminal("T1"))
+    assert [one["action"] for one in shown["changes"]] == ["add", "pair"]
+    assert shown["changes"][1]["became"] == {"key_sets": 1}
+    for secret in (keys.to_bridge, keys.to_terminal):
+        assert secret.hex() not in json.dumps(shown)
+    assert asked(ForgetKeys("T1")) == {"terminal": "T1", "serial": "S1", "keyed": False}
+    assert asked(ShowTerminal("T1"))["keyed"] is False
+    assert asked(SetTerminal("T1", name="Till 2"))["name"] == "Till 2"
+    assert asked(SetTerminal("T1", name=""))["name"] is None
 
 
 def test_tenders(asked: Callable[[Request], Any], reader: FakeReader, desk: FakeDesk) -> None:
@@ -306,6 +332,8 @@ def test_every_request_survives_the_line(kind: type[Request]) -> None:
         "merchants": (SHOES,) if kind is ImportMerchants else ("m-1", "m-2"),
         "terminal": "T1" if kind is ListTenders else T1,
         "entry": 3,
+        "number": 3,
+        "answer": ("yes",),
         "baud": 9600,
         "limit": 5,
     }
