@@ -12,7 +12,7 @@ import logging
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -31,6 +31,7 @@ from bridge.events import (
     TechnicianAt,
     TimeCame,
 )
+from bridge.frozen import replace
 from bridge.invariants import broken
 from bridge.journal.archive import Archived
 from bridge.journal.journal import Journal
