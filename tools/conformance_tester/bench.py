@@ -84,6 +84,10 @@ POLL_S = 0.05
 LIFE_S = 300
 """DF06 of what is accepted here."""
 
+TAKES_AWAY = ("power-cycle", "replug")
+"""From these acts on, until its HELLO, nobody knows whether there is a terminal: what is not answered
+then is not held against it."""
+
 OUTCOMES_TOLD_AGAIN = 8
 """Where the terminal has open what it should not."""
 
@@ -241,6 +245,7 @@ class Bench:
         self._todo: deque[Callable[[], object]] = deque()
         self._busy = False
         self._image_ids = image_ids()
+        self._is_there = False
         self._may_be_stuck = False
         self._amount = 1000 + int.from_bytes(random_bytes(2), "big") % 5000
         first = int.from_bytes(random_bytes(4), "big") % (len(OWN_COUNTERS) // 2)
@@ -298,6 +303,8 @@ class Bench:
                     self._stray(answer)
 
     def _stray(self, answer: Answer) -> None:
+        if not self._is_there:
+            return
         for watcher in self._watchers:
             watcher.stray(self, answer)
 
@@ -337,6 +344,7 @@ class Bench:
         match heard.message:
             case Hello() as hello:
                 knows.hello = hello
+                self._is_there = True
                 self._number = SEQUENCE_MIN
                 if self._manners.welcomes:
                     self._todo.append(self.welcome)
@@ -495,8 +503,9 @@ class Bench:
         was_busy, self._busy = self._busy, True
         try:
             for _ in range(SENT_TIMES):
+                is_there = self._is_there
                 left_at = self.send(frame, what)
-                answer = self._answer(left_at)
+                answer = self._answer(left_at, is_there=is_there)
                 if answer is not None and answer.is_ack:
                     return
         finally:
@@ -529,7 +538,7 @@ class Bench:
         self._react()
         return found
 
-    def _answer(self, left_at: float) -> Answer | None:
+    def _answer(self, left_at: float, *, is_there: bool) -> Answer | None:
         """The answer to a right frame; the watchers are told how long it took."""
         until = left_at + NO_ANSWER_S
         while not self._answers and self.now < until:
@@ -539,8 +548,9 @@ class Bench:
         if answer is not None and left_at < self._frame_ended_at <= answer.at_s:
             begun = self._frame_ended_at
         took_s = (self.now if answer is None else answer.at_s) - begun
-        for watcher in self._watchers:
-            watcher.answered(self, answer, took_s)
+        if is_there:
+            for watcher in self._watchers:
+                watcher.answered(self, answer, took_s)
         return answer
 
     def ack(self) -> None:
@@ -669,6 +679,8 @@ class Bench:
     def ask(self, asked: Act | Sight) -> Reply:
         """Ask the operator, and go on with the line meanwhile."""
         sentence = asked.sentence if isinstance(asked, Act) else asked.question
+        if asked.words[0] in TAKES_AWAY:
+            self._is_there = False
         self.record.note(self.now, f"[operator] {sentence}")
         self.operator.begin(asked)
         ends_at = self.now + ASKED_MAX_S
