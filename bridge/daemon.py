@@ -286,8 +286,8 @@ class Daemon:
             pid=os.getpid(),
         )
         notify("READY=1")
-        self._start_page()
         self.pictures.do(self._get_ready_for_the_first_sale)
+        self._start_page()
 
     def _get_ready_for_the_first_sale(self) -> None:
         load_libraries()
@@ -371,7 +371,12 @@ class Daemon:
         address = self._settings.control.page
         if address is None:
             return
-        from bridge.status_page import LIMITS, PageSources, application  # noqa: PLC0415 - a start does not wait
+        from bridge.status_page import (  # noqa: PLC0415 - a start does not wait for it
+            LIMITS,
+            THREAD,
+            PageSources,
+            application,
+        )
 
         journal = self._settings.bridge.state_dir / JOURNAL_FILE
         zone = self._settings.bridge.zone
@@ -385,7 +390,7 @@ class Daemon:
             currency=self._settings.bridge.currency,
         )
         try:
-            page = self._stack.enter_context(HttpServer(address, LIMITS, "[control] page"))
+            page = self._stack.enter_context(HttpServer(address, LIMITS, "[control] page", THREAD))
         except CannotListenError as error:
             self._log.warning("no-status-page", why=str(error))
             return

@@ -234,9 +234,16 @@ class _Server(TcpWSGIServer):  # type: ignore[misc]
 class HttpServer:
     """A WSGI application on an address. The address is taken at once; `start` begins to answer."""
 
-    def __init__(self, address: Address, limits: Limits, key: str = "[listener] address") -> None:
+    def __init__(
+        self,
+        address: Address,
+        limits: Limits,
+        key: str = "[listener] address",
+        thread: str = "listener",
+    ) -> None:
         """`key`: where the configuration says so. Raises `CannotListenError`."""
         self._limits = limits
+        self._thread_name = thread
         try:
             family, kind, protocol, _, bound = socket.getaddrinfo(
                 address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -306,7 +313,7 @@ class HttpServer:
             ),
         )
         self._thread = threading.Thread(
-            target=self._run, args=(broke,), name="listener", daemon=True
+            target=self._run, args=(broke,), name=self._thread_name, daemon=True
         )
         self._thread.start()
 

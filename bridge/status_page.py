@@ -38,6 +38,7 @@ from bridge.status import StatusFacts
 
 PAGE_FILE: Final = Path(__file__).parent / "pages" / "status.html"
 LIMITS: Final = Limits(body_max_bytes=0, connections_max=32, threads=2)
+THREAD: Final = "status-page"
 LATEST_MAX: Final = 20
 """Tenders that are over, as many as one looks back at."""
 OPEN_MAX: Final = 100
@@ -85,13 +86,15 @@ class PageSources:
 
 
 class PanelFacts(TypedDict):
-    """One port's panel. code: "on its way", "shown", "unanswered" or None; picture: its route.
+    """One port's panel. terminals: those that are registered there. code: "on its way", "shown",
+    "unanswered" or None; picture: its route.
 
     display: what shows codes beside the terminal, or in place of its panel. width and height in
     pixels, 0 where there is no picture.
     """
 
     port: str
+    terminals: list[str]
     code: str | None
     picture: str | None
     width: int
@@ -195,10 +198,12 @@ def _tender(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _panels(snapshot: Snapshot, panels: Mapping[str, PanelNow | None]) -> list[PanelFacts]:
-    displays = {p.port: p.display for p in snapshot.pairings if not p.retired and p.display}
+    used = [p for p in snapshot.pairings if not p.retired]
+    displays = {p.port: p.display for p in used if p.display}
     return [
         PanelFacts(
             port=port.port,
+            terminals=[p.terminal_id for p in used if p.port == port.port],
             code=None if now is None else now.state.value,
             picture=None if now is None else f"/panels/{name_of(now)}.png",
             width=0 if now is None else now.panel.width,

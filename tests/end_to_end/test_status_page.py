@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import requests
 
+from bridge.status_page import FACTS_LAST_S
 from drivers.display.reading import read_code
+from tests.bridge.test_status_page import Books, serving
 from tests.end_to_end.conftest import WAIT_S, MakeShop, Shop
 from tools.free_port import free_port
 
@@ -90,6 +92,28 @@ def test_a_sale_in_a_browser(make_shop: MakeShop, tmp_path: Path) -> None:
     assert f"T0000001/{counter} · Kōwhai Books" in seen
     assert re.search(r"\[/panels/[0-9a-f]{32}\.png\]", seen)
     assert "does not answer" not in seen
+
+
+@in_a_browser
+def test_a_lost_daemon_in_a_browser(tmp_path: Path) -> None:
+    """What was there stays, and is called old."""
+
+    class EndsSoon(Books):
+        def counts(self) -> dict[str, int]:
+            world.now += FACTS_LAST_S
+            if self.asked == 2:
+                raise RuntimeError("this daemon has ended")
+            return super().counts()
+
+    with serving(tmp_path) as world:
+        world.books = EndsSoon()
+        world.health.begin("journal-unwritable", detail="no room")
+        seen = in_browser(f"http://{world.address}/", tmp_path, budget_ms=6000)
+    assert "The bridge does not answer since" in seen
+    assert "What is below is old" in seen
+    assert "failing The journal cannot be written (no room)" in seen
+    assert "see to it Nobody stored it" in seen
+    assert "125.50 NZD waiting for the customer" in seen
 
 
 def test_an_address_that_is_taken_costs_no_sale(make_shop: MakeShop) -> None:
