@@ -221,6 +221,20 @@ def life_over(bench: Bench) -> None:
     bench.end(sale)
 
 
+def while_closing(bench: Bench) -> None:
+    sale = bench.accepted_sale()
+    status = bench.image(_picture(bench), sale)
+    _status(status, ImageShown.SHOWN, "the image of an accepted sale")
+    bench.progress(sale, seconds_left=0)
+    bench.wait(0.5)
+    _sees(
+        bench, picture=False, otherwise="the image stands on the panel after a PROGRESS with DF06 0"
+    )
+    status = bench.image(_picture(bench), sale)
+    _status(status, ImageShown.BAD_CHECK, "the image of a sale whose DF06 is 0")
+    bench.end(sale)
+
+
 def show_again(bench: Bench) -> None:
     picture = _picture(bench)
     image_id = bench.image_open(picture)

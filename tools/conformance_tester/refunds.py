@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from drivers.link.messages import Hello, Query, Reason, Refund
+from drivers.link.messages import Cancel, Hello, Query, Reason, Refund
 from tools.conformance_tester.bench import (
     REACT_S,
     SAY_AGAIN_S,
@@ -50,6 +50,8 @@ def a_refund(bench: Bench) -> None:
     original = _original(bench)
     refund = _refund(bench, original)
     bench.accepted(refund, seconds_left=0)
+    bench.progress(refund, seconds_left=0)
+    bench.never(Cancel, 0.5, after="after ACCEPTED and PROGRESS of a refund")
     bench.end(refund, "00")
     bench.look(
         "sees",

@@ -744,7 +744,7 @@ RULES: tuple[Rule, ...] = (
         "refund.approved",
         "4.5, 4.17",
         "REFUND has a counter of its own, and says the original's counter and the amount.",
-        "A refund of half a sale is keyed: ACCEPTED, OUTCOME 00, STORED.",
+        "A refund of half a sale is keyed: ACCEPTED, PROGRESS, OUTCOME 00, STORED.",
         refunds.a_refund,
     ),
     _keyed(
@@ -873,6 +873,13 @@ RULES: tuple[Rule, ...] = (
         "An image is taken away when DF06 has run out.",
         "ACCEPTED with DF06 3, an image, 4 s; somebody looks at the panel.",
         images.life_over,
+    ),
+    _keyed(
+        "image.while-closing",
+        "3, 5",
+        "DF06 is 0 while a sale is being closed: nobody can pay any more.",
+        "An image, then PROGRESS with DF06 0; somebody looks at the panel; the image again: status 1.",
+        images.while_closing,
     ),
 )
 """All rules, in the order in which they are gone through."""
