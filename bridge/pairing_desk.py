@@ -341,9 +341,9 @@ class _Talk:
     def _look_for_setting(self) -> Iterator[Mapping[str, Any]]:
         """Until it is known how the terminal speaks. Raises CommandError."""
         if self._found is None:
+            text = f"Looking for a terminal on {self.port}: plug it in, switch it on."
+            yield {"dialogue": self.name, "number": 0, "step": "looking", "text": text}
             self._desk.in_worker(self._find_setting)
-        number = -1
-        text = f"Looking for a terminal on {self.port}: plug it in, switch it on."
         while True:
             with self._changed:
                 if self._found is None:
@@ -356,9 +356,7 @@ class _Talk:
                 case CommandError():
                     raise found
                 case None:
-                    yield {"dialogue": self.name, "number": number, "step": "looking", "text": text}
-                    number -= 1
-                    text = ""
+                    yield {"dialogue": self.name}
 
     def _find_setting(self) -> None:
         request, desk = self._request, self._desk
@@ -451,7 +449,7 @@ class _Talk:
             case AskWho():
                 at.identify()
             case ClearTest():
-                at.with_lane(Lane.clear_test)
+                at.with_lane(_clear_test)
 
     def _keep(self, keys: Keys) -> None:
         hello = self._hello()
@@ -549,3 +547,7 @@ def _same_device(one: str, other: str) -> bool:
 
 def _refuse_pairing(refused: bytes, lane: Lane, now: float) -> None:
     lane.refuse_pairing(refused, now)
+
+
+def _clear_test(lane: Lane, now: float) -> None:
+    lane.clear_test(now)
