@@ -259,6 +259,16 @@ def test_notes_name_what_is_left_out(tmp_path: Path) -> None:
     assert keys == ["partpay.client_id", "partpay.callback_url"]
 
 
+def test_the_status_page_is_for_this_machine_unless_somebody_says_otherwise(tmp_path: Path) -> None:
+    assert loaded(tmp_path, LEAST).control.page == Address("127.0.0.1", 8482)
+    assert loaded(tmp_path, LEAST + '[control]\npage = ""\n').control.page is None
+    for page, told in (("192.0.2.7:8482", True), ("shop-pc:8482", True), ("[::1]:8482", False)):
+        settings = loaded(tmp_path, LEAST + f'[control]\npage = "{page}"\n')
+        assert ("control.page" in [note.key for note in notes(settings)]) is told
+    (fault,) = faults(tmp_path, LEAST + '[control]\npage = "8482"\n')
+    assert "control.page" in str(fault)
+
+
 def test_the_example_is_right_and_names_every_key(tmp_path: Path) -> None:
     settings = load(EXAMPLE, {})
     assert settings.timing == loaded(tmp_path, LEAST).timing

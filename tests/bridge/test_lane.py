@@ -14,6 +14,8 @@ from bridge.lane import (
     CannotShow,
     Deliver,
     Lane,
+    OnPanel,
+    PanelNow,
     Stage,
 )
 from bridge.lane_events import (
@@ -599,6 +601,33 @@ def test_broken_off_between_two_frames(bench: Bench, how: str) -> None:
     else:
         assert allowed == ["IMAGE_OPEN", "IMAGE_DATA", *last]
     assert [event for event in bench.posted if isinstance(event, PictureResult)] == []
+
+
+def test_what_is_on_the_panel_is_known_while_it_is_there(bench: Bench) -> None:
+    bench.welcomed()
+    bench.show()
+    assert bench.lane.panel_now is None
+    picture = Drawn(0x10)
+    bench.drawn(picture)
+    panel = Panel(128, 64)
+    assert bench.lane.panel_now == PanelNow(picture, panel, OnPanel.ON_ITS_WAY)
+    bench.run(10 * STATUS_TIMEOUT_S)
+    assert bench.lane.panel_now == PanelNow(picture, panel, OnPanel.UNANSWERED)
+    last = bench.heard[-1]
+    assert isinstance(last, ImageShow)
+    bench.tell(ImageStatus(last.image_id, 0))
+    assert bench.lane.panel_now == PanelNow(picture, panel, OnPanel.SHOWN)
+    bench.lane.say(OUTCOME, bench.now)
+    assert bench.lane.panel_now is None
+
+
+def test_a_picture_that_the_panel_refused_is_not_on_it(bench: Bench) -> None:
+    bench.welcomed()
+    bench.statuses(3)
+    bench.show()
+    bench.drawn(Drawn(0x10))
+    bench.drawn(CannotShow("too small"))
+    assert bench.lane.panel_now is None
 
 
 def test_a_picture_that_is_drawn_too_late_is_dropped(bench: Bench) -> None:
