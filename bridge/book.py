@@ -12,7 +12,7 @@ What needs other tenders of the same terminal is here.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from bridge import outcomes, refund, reversal, sale
@@ -26,7 +26,6 @@ from bridge.effects import (
     ShowCode,
     ShowText,
 )
-from bridge.frozen import replace
 from bridge.registry import Pairing
 from bridge.tender import (
     PAID,

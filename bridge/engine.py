@@ -12,7 +12,7 @@ import logging
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -31,7 +31,6 @@ from bridge.events import (
     TechnicianAt,
     TimeCame,
 )
-from bridge.frozen import replace
 from bridge.invariants import broken
 from bridge.journal.archive import Archived
 from bridge.journal.journal import Journal

@@ -6,10 +6,10 @@
 - Its one attempt holds the original's order id and its own reference (architecture, "REFUND").
 """
 
+from dataclasses import replace
 from typing import Final
 
 from bridge import outcomes
-from bridge.frozen import replace
 from bridge.partpay.answers import NotSent, Perhaps, Refunded, Refused
 from bridge.tender import (
     CALL_LIMIT_S,

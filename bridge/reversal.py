@@ -10,9 +10,9 @@
 - The refund's reference is fixed by the attempt (`<gateway reference>-V`), so that it is refunded once.
 """
 
+from dataclasses import replace
 from typing import Final
 
-from bridge.frozen import replace
 from bridge.partpay.answers import NotSent, Perhaps, Refunded, Refused
 from bridge.tender import CALL_LIMIT_S, DEAD, PAID, Ask, Attempt, Circumstances, Owed, Tender
 

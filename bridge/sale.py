@@ -7,10 +7,10 @@
 - No second attempt while the one before it is not certainly dead.
 """
 
+from dataclasses import replace
 from typing import Final, assert_never
 
 from bridge import outcomes, reversal
-from bridge.frozen import replace
 from bridge.partpay.answers import (
     AlreadyExists,
     CancelTaken,

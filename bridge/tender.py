@@ -14,12 +14,11 @@ How a tender goes on stands in `sale.py`, `refund.py` and `reversal.py`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from bridge.frozen import replace
 from bridge.partpay.answers import AtUrl, Inline
 
 PAID: Final = frozenset({"approved", "complete"})

@@ -64,7 +64,6 @@ PURE = (
     "bridge/sale.py",
     "bridge/stored_form.py",
     "bridge/switchboard.py",
-    "bridge/frozen.py",
     "bridge/tender.py",
 )
 """What decides, translates or draws: data and the time come in as arguments, values go out."""
