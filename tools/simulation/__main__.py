@@ -21,6 +21,7 @@ from tools.simulation.campaign import (
 )
 from tools.simulation.faults import KINDS
 from tools.simulation.shrink import Shrinker, command, traced
+from tools.simulation.sometimes import conditions
 from tools.simulation.world import Plan, Result
 
 BAR = 40
@@ -155,9 +156,10 @@ def _print(report: Report, verbose: bool) -> None:
         for name, count in sorted(report.happened.items()):
             print(f"  {count:9,}  {name}")
     if report.never:
-        print(f"{len(report.never)} conditions never came about:")
+        print(f"{len(report.never)} of {len(conditions())} conditions never came about:")
         for name in report.never:
-            print(f"  never: {name}")
+            if verbose or " meets " not in name:
+                print(f"  never: {name}")
     print(f"{len(report.violations)} violations")
 
 

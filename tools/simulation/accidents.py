@@ -48,7 +48,7 @@ class Accidents:
         faults = self._world.faults
         if not faults.on:
             return
-        faults.count[name] += 1
+        faults.drawn(name)
         self._world.note("accident", name)
         do = getattr(self, "_" + name.replace(".", "_"))
         do(faults.stream(name))

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from random import Random
 
@@ -153,6 +153,8 @@ class Faults:
 
     def __init__(self, streams: Streams, *, on: bool, without: Collection[str] = ()) -> None:
         self._streams = streams
+        self.told: Callable[[str], None] | None = None
+        """Hears of each fault that was drawn."""
         self.count: Counter[str] = Counter()
         self.on = on
         self.rate: dict[str, float] = {}
@@ -173,8 +175,14 @@ class Faults:
         chance = self._chance.get(name)
         if chance is None or chance[1]() >= chance[0]:
             return False
-        self.count[name] += 1
+        self.drawn(name)
         return True
+
+    def drawn(self, name: str) -> None:
+        """This fault happens now."""
+        self.count[name] += 1
+        if self.told is not None:
+            self.told(name)
 
     def any(self, *names: str) -> bool:
         """Whether one of these can happen at all in this world."""

@@ -196,6 +196,8 @@ class Port:
     def _trace(self, direction: str, kind: str, data: object) -> None:
         if direction == "out" and kind == "message":
             self.line.down.said.append(data)
+            if isinstance(data, link.Refused):
+                self.life.world.happened(f"REFUSED {data.reason}")
 
 
 class Life:

@@ -478,6 +478,10 @@ class Oracles:
             )
             if reversal == "abandoned":
                 self.abandoned.add(f"{key}")
+            elif reversal == "done":
+                orders = world.partpay.orders(*key)
+                refunded = any(r.reference.endswith("-V") for o in orders for r in o.refunds)
+                world.happened(f"a reversal is done by a {'refund' if refunded else 'cancel'}")
             if kind == "refund" and code == "00":
                 refunds[order_id] += amount
         for key, ids in world.partpay.of_tender.items():

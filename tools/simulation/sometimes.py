@@ -37,14 +37,8 @@ ROWS = (
     "was told no",
     "gave up, silent",
 )
-CANNOT_BE = {
-    ("was told 00", NO_ANSWER),
-    ("deadline passed", PAID),
-    ("deadline passed", DEAD),
-    ("new counter", PAID),
-    ("new counter", DEAD),
-}
-"""No order, no 00. A final status ends an order at once: it is never found after its deadline, nor open."""
+CANNOT_BE = {("was told 00", NO_ANSWER), ("was told 00", DEAD), ("new counter", DEAD)}
+"""No order, no 00; what is paid stays so in PartPay's books. What is dead is closed at once, and never found open."""
 
 CRASH_BEFORE = (
     "ACCEPTED", "OUTCOME", "PROGRESS", "REFUSED", "WELCOME", "image",
@@ -58,7 +52,9 @@ GAPS = (
     "pending after cancel",
     "outcome-said",
 )
-RECOVERIES = ("accepted", "ordered", "closing", "unstored", "owed")
+STATES = ("accepted", "ordered", "closing", "unstored", "owed")
+"""A tender's states, for what has to meet each of them."""
+RECOVERIES = STATES
 OTHERS = (
     "a kill during the recovery",
     "approved after the terminal was told 17",
@@ -87,6 +83,7 @@ def conditions() -> list[str]:
         *(f"recovery finds: {state}" for state in RECOVERIES),
         *OTHERS,
         *(f"fault: {name}" for name in KINDS),
+        *(f"fault: {name} meets {state}" for name in KINDS for state in STATES),
     ]
 
 
@@ -107,7 +104,20 @@ class Observer:
         ).fetchone()
         return None if found is None else json.loads(found[0])
 
+    def fault(self, name: str) -> None:
+        """A fault was drawn: which states does it meet?"""
+        disk = self._world.machine.disk
+        if not self._world.machine.made or disk.in_transaction:
+            return
+        for state, stored, reversal in disk.execute(
+            "SELECT DISTINCT state, stored, reversal FROM tenders WHERE live=1"
+        ).fetchall():
+            for met in _states(state, stored, reversal):
+                self._happened(f"fault: {name} meets {met}")
+
     def _column(self, form: dict[str, Any]) -> str:
+        if "outcome.code" in form and self._world.network.outage in ("refused", "silent"):
+            return AWAY
         last = max(
             (int(name[1 : name.index(".")]) for name in form if name[0] == "a" and "." in name),
             default=1,
@@ -203,6 +213,11 @@ class Observer:
             return
         for event in batch:
             match event:
+                case Heard(message=link.Tender() as message):
+                    pairing = world.number_of.get(message.terminal_id, 0)
+                    form = self._form(pairing, message.counter)
+                    if form is not None and form.get("hold_until") is not None:
+                        self._happened("the same sale keyed again waits for a reversal")
                 case PartPayAnswered(pairing=pairing, counter=counter, ask=ask):
                     form = self._form(pairing, counter)
                     if form is None or form["kind"] != "tender":
@@ -227,13 +242,16 @@ class Observer:
     def _answered(self, pairing: int, form: dict[str, Any], ask: str) -> None:
         world = self._world
         key = (world.terminal_of[pairing], form["counter"])
-        if "outcome.code" in form:
+        if "outcome.code" in form and key in world.oracles.told:
             self._told(form)
             if form.get("stored") is None and world.now_silent(key[0]):
                 self._cell("gave up, silent", form)
             return
-        passed = form.get("state") == "closing" and form.get("closing_code") != "17"
-        self._cell("deadline passed" if passed else "in time", form)
+        why = form.get("closing_code")
+        if why is None and form.get("outcome.code") != "91":
+            self._cell("in time", form)
+        else:
+            self._cell("CANCEL" if why == "17" else "deadline passed", form)
         till = world.till_of[key[0]]
         if not till.line.connected or till.terminal is None:
             self._cell("unplugged", form)
@@ -241,8 +259,6 @@ class Observer:
             self._cell("gave up, silent", form)
         if "a2.gateway_reference" in form:
             self._happened("a second attempt at an order")
-        if form.get("hold_until") is not None:
-            self._happened("the same sale keyed again waits for a reversal")
 
     def starting(self, life: Life) -> None:
         """A process begins: what does it find?"""
@@ -251,13 +267,9 @@ class Observer:
             return
         for state, stored, reversal in world.machine.disk.execute(
             "SELECT state, stored, reversal FROM tenders WHERE live=1"
-        ):
-            if state != "closed":
-                self._happened(f"recovery finds: {state}")
-            elif not stored:
-                self._happened("recovery finds: unstored")
-            if reversal == "owed":
-                self._happened("recovery finds: owed")
+        ).fetchall():
+            for found in _states(state, stored, reversal):
+                self._happened(f"recovery finds: {found}")
 
     def lost(self, effect: Effect) -> None:
         """The process was killed before this was let out."""
@@ -277,16 +289,17 @@ class Observer:
 
     def said(self, message: link.Message) -> None:
         """A message leaves for a terminal."""
-        match message:
-            case link.Outcome():
-                self._outcome(message)
-            case link.Refused():
-                self._happened(f"REFUSED {message.reason}")
-            case _:
-                pass
+        if isinstance(message, link.Outcome):
+            self._outcome(message)
 
     def _outcome(self, message: link.Outcome) -> None:
         key = (message.terminal_id, message.counter)
         said = self._world.oracles.contents.get(key)
         kind = "refund" if said and isinstance(said[0], link.Refund) else "outcome"
         self._happened(f"{kind} {message.response_code}")
+
+
+def _states(state: str, stored: int, reversal: str) -> list[str]:
+    """The words of STATES for one row."""
+    found = [state] if state != "closed" else ([] if stored else ["unstored"])
+    return [*found, "owed"] if reversal == "owed" else found

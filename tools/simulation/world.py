@@ -152,6 +152,8 @@ class World:
             confirm=self.confirm,
         )
         self._parts(draw, order_lifetime)
+        if self.observed:
+            self.faults.told = self.observer.fault
 
     def _set_up_shop(self, draw: Any) -> None:
         own_key = draw.random() < 0.4
