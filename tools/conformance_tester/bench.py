@@ -6,6 +6,7 @@ Rules
   takes them away for as long as a rule needs that.
 - What it says of its own accord waits until the frame that is out has its answer.
 - It remembers what it has heard, told and written down, so that a rule can say what is new.
+- Codes of an authenticated link are the daemon's own: `keys` are those that it has of the terminal.
 - A rule that finds something raises Broken, one that cannot find out raises CannotTell.
 """
 
@@ -21,7 +22,9 @@ from enum import Enum
 from typing import Any, Protocol, TypeVar, cast
 
 from drivers.display.raster import Picture
+from drivers.link.authentication import SESSION_NONCE_BYTES, Keys, Verdict
 from drivers.link.dialect import Dialect
+from drivers.link.encoding import Decoded
 from drivers.link.framing import ACK, BODY_MAX_BYTES, NAK, Ack, Bad, Frame, FrameEvent, Nak
 from drivers.link.image_transfer import image_ids
 from drivers.link.messages import (
@@ -52,6 +55,7 @@ from drivers.link.messages import (
     Tender,
     Welcome,
 )
+from drivers.link.sealed import BridgeSeal
 from tools.conformance_tester.craft import Craft, craft_of
 from tools.conformance_tester.operators import Act, Operator, Reply, Sight
 from tools.conformance_tester.port import Chunk, Port
@@ -122,6 +126,8 @@ class Heard:
     times: list[float]
     fault: str | None = None
     acked: bool = False
+    authentic: bool = True
+    """Its code is right, where it must have one."""
 
     @property
     def at_s(self) -> float:
@@ -228,6 +234,14 @@ class Bench:
         self.record = Record(dialect.encoding)
         self.knows = Knowledge()
         self.journal_id = random_bytes(8)
+        self.random_bytes = random_bytes
+        self.keys: list[Keys] = []
+        """Of the terminal, once it is paired by six digits."""
+        self.seal = BridgeSeal(
+            dialect.encoding,
+            lambda terminal_id, serial_number: self.keys,
+            lambda: random_bytes(SESSION_NONCE_BYTES),
+        )
         self.paired = 1
         self.notes: list[str] = []
         """What of the present rule nobody has looked at."""
@@ -333,11 +347,15 @@ class Bench:
         return last.acked or late_s > NO_ANSWER_S + REACT_S or len(last.times) >= SENT_TIMES
 
     def _read(self, body: bytes, at_s: float) -> Heard:
+        read: Decoded | NotUnderstood
         try:
-            decoded = self.dialect.encoding.decode(body)
+            read = self.dialect.encoding.decode(body)
         except NotUnderstood as fault:
-            return Heard(None, fault.sequence, body, [at_s], fault.why)
-        return Heard(decoded.message, decoded.sequence, body, [at_s])
+            read = fault
+        authentic = self.seal.judge(body, read).verdict is Verdict.TAKEN
+        if isinstance(read, NotUnderstood):
+            return Heard(None, read.sequence, body, [at_s], read.why, authentic=authentic)
+        return Heard(read.message, read.sequence, body, [at_s], authentic=authentic)
 
     def _learn(self, heard: Heard) -> None:
         knows = self.knows
@@ -473,7 +491,11 @@ class Bench:
     # -- what is said ------------------------------------------------------------------------
 
     def body(self, message: Message) -> bytes:
-        """A message as a body, with the next number."""
+        """A message as a body, with the next number, coded where the link is."""
+        return self.seal.encode(message, self.next_number())
+
+    def bare_body(self, message: Message) -> bytes:
+        """The same without a code, whatever the link is."""
         return self.dialect.encoding.encode(message, self.next_number())
 
     def next_number(self) -> int:
@@ -690,9 +712,14 @@ class Bench:
                 return Reply.CANNOT
         return reply
 
-    def do(self, *words: str, sentence: str, otherwise: str | None = None) -> None:
-        """Have it done. CannotTell: it cannot be; Broken, with `otherwise`: it should be possible."""
-        match self.ask(Act(words, sentence)):
+    def do(
+        self, *words: str, sentence: str, otherwise: str | None = None, shows: bool = True
+    ) -> None:
+        """Have it done. CannotTell: it cannot be; Broken, with `otherwise`: it should be possible.
+
+        `shows`: it is noticed by what comes over the line.
+        """
+        match self.ask(Act(words, sentence, shows)):
             case Reply.YES:
                 return
             case Reply.NO if otherwise is not None:

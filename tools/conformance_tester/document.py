@@ -55,7 +55,8 @@ _TABLE = """
 ## The rules
 *Tried* rules are played through, one after the other, each from an idle terminal. *Watched* rules are looked
 at from the first byte to the last. **Hand**: somebody has to do something at the terminal. **Slow**: it takes
-more than 20 s; `--quick` leaves it out.
+more than 20 s; `--quick` leaves it out. **DF20**: for terminals that say in HELLO that they can authenticate;
+such a terminal must have no keys when the run begins, and has none when it ends.
 
 | rule | link | what a terminal does | how it is checked | |
 | --- | --- | --- | --- | --- |
@@ -77,6 +78,7 @@ def _row(rule: Rule) -> str:
             ("watched", rule.watched),
             ("hand", rule.hands),
             ("slow", rule.slow),
+            ("DF20", rule.authenticated),
             (f"{rule.dialect} alone", rule.dialect is not None),
         )
         if is_so

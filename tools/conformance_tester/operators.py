@@ -32,6 +32,9 @@ ACTS: dict[str, str] = {
     "refund COUNTER AMOUNT": "key a refund of AMOUNT (in cents) of the sale with that counter",
     "end COUNTER": "end, as a person, the sale that the bridge does not know",
     "decide COUNTER yes|no": "say whether the bridge's sale of that counter is this one",
+    "pair": "open pairing by six digits in the terminal's menu",
+    "compare yes|no": "say whether the six digits at the terminal are the bridge's",
+    "forget-keys": "remove the keys of a pairing in the terminal's menu",
     "power-cycle": "cut the terminal's power, and give it back",
     "replug": "pull the terminal's cable, and put it back",
 }
@@ -48,6 +51,8 @@ SIGHTS: dict[str, str] = {
     "sees ended COUNTER": "that sale has ended, and is not booked",
     "sees open COUNTER": "that sale is still open",
     "sees unbooked COUNTER": "it shows that this was approved for another amount, and not booked",
+    "sees digits DIGITS": "these six digits stand on the panel",
+    "sees no-welcome": "it shows that the bridge does not answer",
     "sees unknown COUNTER": "it shows an outcome of a sale that it does not know",
 }
 """What there is to see."""

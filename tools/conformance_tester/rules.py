@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from tools.conformance_tester import (
     a_sale,
+    authenticated,
     images,
     in_words,
     its_outcome,
@@ -42,6 +43,8 @@ class Rule:
     check: Try | type[Watch]
     hands: bool = False
     slow: bool = False
+    authenticated: bool = False
+    """Of the authenticated link: for terminals whose HELLO has DF20."""
     dialect: str | None = None
     """The one dialect in which the rule can be broken; None: in each."""
 
@@ -50,12 +53,12 @@ class Rule:
         return isinstance(self.check, type)
 
 
-def _tried(id: str, section: str, text: str, how: str, check: Try) -> Rule:  # noqa: A002
-    return Rule(id, section, text, how, check)
+def _tried(rule_id: str, section: str, text: str, how: str, check: Try) -> Rule:
+    return Rule(rule_id, section, text, how, check)
 
 
 def _keyed(
-    id: str,  # noqa: A002
+    rule_id: str,
     section: str,
     text: str,
     how: str,
@@ -63,15 +66,27 @@ def _keyed(
     *,
     slow: bool = False,
 ) -> Rule:
-    return Rule(id, section, text, how, check, hands=True, slow=slow)
+    return Rule(rule_id, section, text, how, check, hands=True, slow=slow)
 
 
-def _slow(id: str, section: str, text: str, how: str, check: Try) -> Rule:  # noqa: A002
-    return Rule(id, section, text, how, check, slow=True)
+def _slow(rule_id: str, section: str, text: str, how: str, check: Try) -> Rule:
+    return Rule(rule_id, section, text, how, check, slow=True)
 
 
-def _watched(id: str, section: str, text: str, how: str, check: type[Watch]) -> Rule:  # noqa: A002
-    return Rule(id, section, text, how, check)
+def _watched(rule_id: str, section: str, text: str, how: str, check: type[Watch]) -> Rule:
+    return Rule(rule_id, section, text, how, check)
+
+
+def _paired(
+    rule_id: str,
+    section: str,
+    text: str,
+    how: str,
+    check: Try,
+    *,
+    slow: bool = False,
+) -> Rule:
+    return Rule(rule_id, section, text, how, check, hands=True, slow=slow, authenticated=True)
 
 
 RULES: tuple[Rule, ...] = (
@@ -880,6 +895,180 @@ RULES: tuple[Rule, ...] = (
         "DF06 is 0 while a sale is being closed: nobody can pay any more.",
         "An image, then PROGRESS with DF06 0; somebody looks at the panel; the image again: status 1.",
         images.while_closing,
+    ),
+    # Section 6: the authenticated link
+    _paired(
+        "pair.menu-closed",
+        "6",
+        "PAIR_OPEN is not answered while pairing is not open in the terminal's menu.",
+        "PAIR_OPEN to an idle terminal: no PAIR_KEY.",
+        authenticated.menu_closed,
+    ),
+    _paired(
+        "pair.refused-9",
+        "6",
+        "Both ends show six digits; a REFUSED 9 that names PAIR_KEY ends pairing.",
+        "PAIR_OPEN, PAIR_KEY, PAIR_REVEAL; somebody compares; REFUSED 9: no PAIR_CONFIRM.",
+        authenticated.refused_9,
+    ),
+    _paired(
+        "pair.refused-6",
+        "6",
+        "PAIR_KEY is sent again after REFUSED 6.",
+        "REFUSED 6 that names PAIR_KEY: the same key and nonce again.",
+        authenticated.refused_6,
+    ),
+    _paired(
+        "pair.fresh",
+        "6",
+        "Key pairs and nonces are fresh each time.",
+        "Two tries: two keys, two nonces.",
+        authenticated.fresh,
+    ),
+    _paired(
+        "pair.commitment",
+        "6",
+        "A PAIR_REVEAL that does not match the commitment breaks off.",
+        "PAIR_REVEAL with another key than was announced; a person's yes: no PAIR_CONFIRM.",
+        authenticated.wrong_commitment,
+    ),
+    _paired(
+        "pair.zeros",
+        "6",
+        "A shared secret of zeros breaks off.",
+        "A public key of zeros, rightly announced; a person's yes: no PAIR_CONFIRM.",
+        authenticated.zeros,
+    ),
+    _paired(
+        "pair.no",
+        "6",
+        "A person's no ends pairing.",
+        "No at the terminal, then a right PAIR_DONE: no PAIR_CONFIRM, no DF27.",
+        authenticated.persons_no,
+    ),
+    _paired(
+        "pair.done-without-yes",
+        "6",
+        "Keys are kept only when its own person has said yes.",
+        "A right PAIR_DONE before that: no DF27.",
+        authenticated.done_without_yes,
+    ),
+    _paired(
+        "pair.wrong-done",
+        "6",
+        "Keys are kept only when the bridge's confirmation is right.",
+        "A person's yes, a right PAIR_CONFIRM, a wrong PAIR_DONE: no DF27.",
+        authenticated.wrong_done,
+    ),
+    _paired(
+        "pair.time-over",
+        "6",
+        "120 s without PAIR_DONE end pairing.",
+        "Pairing is opened; PAIR_OPEN after 121 s: no PAIR_KEY.",
+        authenticated.time_over,
+        slow=True,
+    ),
+    _paired(
+        "pair.done",
+        "6",
+        "After PAIR_DONE it says HELLO with DF27 and DF25, and PING after the WELCOME.",
+        "A whole pairing: yes at both ends.",
+        authenticated.done,
+    ),
+    Rule(
+        "session.coded",
+        "6",
+        "From the WELCOME on each message ends with DF26, which counts from 1, and a right DF7F.",
+        "Watched: every message of a session.",
+        watch.Coded,
+        authenticated=True,
+    ),
+    _paired(
+        "session.sale",
+        "6",
+        "A sale goes through with codes.",
+        "TENDER, ACCEPTED, PROGRESS, OUTCOME, STORED.",
+        authenticated.a_sale,
+    ),
+    _paired(
+        "session.ping",
+        "4.1, 6",
+        "A terminal with keys says PING after every WELCOME.",
+        "IDENTIFY, HELLO, WELCOME: PING.",
+        authenticated.after_welcome,
+    ),
+    _paired(
+        "session.same-nonce",
+        "6",
+        "DF25 is kept until a WELCOME for it is right, and is new after that.",
+        "No WELCOME to a HELLO: the same bytes again; another HELLO after a WELCOME.",
+        authenticated.same_nonce,
+    ),
+    _paired(
+        "session.wrong-welcome",
+        "6",
+        "A WELCOME that is not right does not end the sending of HELLO.",
+        "Wrong DF7F; DF7F over a HELLO with other formats; no code: HELLO each; a right one: none.",
+        authenticated.wrong_welcome,
+        slow=True,
+    ),
+    _paired(
+        "session.without-code",
+        "6",
+        "What has no code is not taken, and makes it say HELLO.",
+        "OUTCOME without DF26 and DF7F: no STORED, HELLO; the same with a code: STORED.",
+        authenticated.without_code,
+    ),
+    _paired(
+        "session.wrong-code",
+        "6",
+        "What has a wrong code is not taken, and makes it say HELLO.",
+        "OUTCOME with a DF7F of zeros: no STORED, HELLO.",
+        authenticated.wrong_code,
+    ),
+    _paired(
+        "session.old-number",
+        "6",
+        "A message with a right code and an old number is dropped.",
+        "The body of an OUTCOME again after another one: no STORED, no HELLO.",
+        authenticated.old_number,
+    ),
+    _paired(
+        "session.hello-rate",
+        "6",
+        "IDENTIFY, REFUSED 9 and wrong codes make it say HELLO at most every 5 s.",
+        "Six IDENTIFYs in 3 s.",
+        authenticated.at_most_every_5_s,
+        slow=True,
+    ),
+    _paired(
+        "session.meanwhile",
+        "6",
+        "Between HELLO and a right WELCOME all else but PAIR_* is acknowledged and dropped.",
+        "OUTCOME with a code of the session before, and without one: no STORED.",
+        authenticated.meanwhile,
+    ),
+    _paired(
+        "session.refused-9",
+        "6",
+        "REFUSED 9 carries no code, and means: say HELLO.",
+        "REFUSED 9 without a code: HELLO.",
+        authenticated.refused_9_says_hello,
+    ),
+    _paired(
+        "session.no-welcome",
+        "6",
+        "After a minute without a right WELCOME it shows that.",
+        "No WELCOME for 61 s; somebody looks.",
+        authenticated.no_welcome,
+        slow=True,
+    ),
+    _paired(
+        "session.keys-stay",
+        "6",
+        "Keys are removed only at its own menu.",
+        "PAIR_OPEN, PAIR_DONE and REFUSED 9 without a pairing: the same DF27; then by the menu: none.",
+        authenticated.not_by_line,
     ),
 )
 """All rules, in the order in which they are gone through."""

@@ -92,6 +92,8 @@ def run(
     found = Outcomes(port.name, dialect.name)
     begun_at = bench.now
     _find(bench)
+    if bench.hello.can_authenticate != 1:
+        rules = [rule for rule in rules if not rule.authenticated]
     for rule in rules:
         if not rule.watched:
             found.results.append(_try(bench, rule, found.results))
@@ -111,13 +113,18 @@ def _find(bench: Bench) -> None:
     for times in range(FIRST_HELLO_TIMES):
         try:
             bench.greet()
-            return
+            break
         except Broken as fault:
             if times == FIRST_HELLO_TIMES - 1:
                 raise NotThere(
                     f"{bench.port.name}: no terminal says HELLO to IDENTIFY ({fault}); check cable, "
                     f"baud rate and dialect ({bench.dialect.name})"
                 ) from fault
+    if bench.hello.key_id is not None:
+        raise NotThere(
+            f"{bench.port.name}: terminal {bench.terminal_id} has keys of its own bridge and takes "
+            "nothing from another; remove them in its menu, and pair it again afterwards"
+        )
 
 
 def _try(bench: Bench, rule: Rule, before: list[Result]) -> Result:

@@ -28,7 +28,7 @@ from tools.terminal.events import Event, fields_of
 from tools.terminal.link import Happened, TerminalLink
 from tools.terminal.storage import InMemory, Storage
 
-DEVICE = Device("T0000001", "SN123456", largest_image=65_536)
+DEVICE = Device("T0000001", "SN123456", largest_image=65_536, can_authenticate=True)
 
 SEEN_WITHIN_S = 1.0
 """An event of a terminal in another thread may come after the bytes that tell of the same."""
@@ -46,6 +46,12 @@ class Hands(Protocol):
     def end(self, counter: int) -> None: ...
 
     def decide(self, counter: int, mine: bool) -> None: ...
+
+    def pair(self) -> None: ...
+
+    def confirm(self, yes: bool) -> None: ...
+
+    def forget_keys(self) -> None: ...
 
     def power_off(self) -> None: ...
 
@@ -102,6 +108,12 @@ class ByProgram:
                 hands.end(int(counter))
             case ("decide", counter, answer):
                 hands.decide(int(counter), answer == "yes")
+            case ("pair",):
+                hands.pair()
+            case ("compare", answer):
+                hands.confirm(answer == "yes")
+            case ("forget-keys",):
+                hands.forget_keys()
             case ("power-cycle",):
                 hands.power_off()
                 hands.power_on()
@@ -136,6 +148,10 @@ def seen(events: Sequence[Event], words: tuple[str, ...]) -> bool:
             return _ending(events, counter) is None
         case ("unbooked", counter):
             return _ending(events, counter) == "unbooked" and _told(events, "unbooked", counter)
+        case ("digits", digits):
+            return _last(events, "digits").get("digits") == digits
+        case ("no-welcome",):
+            return _last(events, "person", "ready").get("matter") == "no-welcome"
         case ("unknown", counter):
             return _told(events, "unknown-outcome", counter)
         case _:
@@ -164,13 +180,20 @@ def _ending(events: Sequence[Event], counter: str) -> str | None:
     return None
 
 
+class _WithKeys(TerminalOnPty):
+    """And what its own menu can do to its keys."""
+
+    def forget_keys(self) -> None:
+        self._do(self._host.forget_keys)
+
+
 class OnPty:
     """It runs in a thread, on a pseudo-terminal of its own. A context manager."""
 
     def __init__(self, dialect: Dialect, device: Device = DEVICE) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="conformance-")
         link = Path(self._folder.name) / "terminal"
-        self.terminal = TerminalOnPty(link, device, dialect=dialect.name)
+        self.terminal = _WithKeys(link, device, dialect=dialect.name)
         self.operator = ByProgram(self.terminal, seen_within_s=SEEN_WITHIN_S)
         self.port = LinePort(str(link), baud=115_200)
 
@@ -261,7 +284,7 @@ class InSteps:
         return self._under_power.terminal.kept.counter
 
     def cancel(self) -> None:
-        self._person(Terminal.cancel)
+        self._person(lambda terminal, now: terminal.cancel(now))
 
     def refund(self, original_counter: int, amount_minor: int) -> int:
         self._person(lambda terminal, now: terminal.refund(original_counter, amount_minor, now))
@@ -272,6 +295,15 @@ class InSteps:
 
     def decide(self, counter: int, mine: bool) -> None:
         self._person(lambda terminal, now: terminal.decide(counter, mine, now))
+
+    def pair(self) -> None:
+        self._person(lambda terminal, now: terminal.pair(now))
+
+    def confirm(self, yes: bool) -> None:
+        self._person(lambda terminal, now: terminal.confirm(yes, now))
+
+    def forget_keys(self) -> None:
+        self._person(lambda terminal, now: terminal.forget_keys(now))
 
     def power_off(self) -> None:
         self._link = None

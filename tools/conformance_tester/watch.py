@@ -28,6 +28,7 @@ from drivers.link.messages import (
     Tender,
     Welcome,
 )
+from drivers.link.sealed import Standing
 from tools.conformance_tester.bench import ANSWER_S, SENT_TIMES, Answer, Bench, Heard, Went
 from tools.conformance_tester.record import Entry
 
@@ -323,3 +324,15 @@ class StoredAsTold(Watch):
     def said(self, bench: Bench, message: Message) -> None:
         if isinstance(message, Outcome) and message.terminal_id == bench.terminal_id:
             self._told.setdefault(message.counter, []).append(message.response_code)
+
+
+class Coded(Watch):
+    """From a coded WELCOME on, each message ends with DF26, which counts, and a right DF7F."""
+
+    def heard(self, bench: Bench, heard: Heard, *, again: bool) -> None:
+        keyed = bench.seal.standing is Standing.KEYED
+        if again or not keyed or isinstance(heard.message, Hello | PairKey | PairConfirm):
+            return
+        name = "a body" if heard.message is None else heard.message.type_name
+        why = f"{name} came with a code or number that is wrong, old or missing"
+        self.judge(bench, heard.authentic, why)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from drivers.link.authentication import Verdict
 from drivers.link.dialect import Dialect
 from drivers.link.encoding import Decoded
 from drivers.link.encoding.fs import without_check
@@ -25,11 +26,18 @@ from drivers.link.messages import (
     Message,
     NotUnderstood,
     Outcome,
+    PairDone,
+    PairOpen,
+    PairReveal,
+    Ping,
     Reason,
     Refused,
+    Role,
     Welcome,
 )
-from drivers.link.session import Session, SessionEvent
+from drivers.link.pairing import TerminalPairing, commitment, confirmation
+from drivers.link.sealed import TerminalSeal
+from drivers.link.session import Judged, Session, SessionEvent
 from tools.conformance_tester.simulated import MakeLink
 from tools.terminal import panel
 from tools.terminal.actions import Closed, Ending
@@ -70,7 +78,7 @@ def _of_session(*breaks: str, dialect: str = "native") -> Callable[[type[Session
     def note(faulty: type[Session]) -> None:
         def make(device: Device, storage: Storage, spoken: Dialect) -> TerminalLink:
             link = TerminalLink(_terminal(Terminal, device, storage), spoken)
-            link.session = faulty(spoken, max_body=device.max_body)
+            link.session = faulty(spoken, max_body=device.max_body, seal=link._seal)
             return link
 
         _note(faulty, breaks, make, dialect)
@@ -645,3 +653,182 @@ class _Unchecked(Intake):
                 self._open = replace(self._open, image_crc=zlib.crc32(data), image_length=len(data))
                 self._broken = False
         return super().show(message)
+
+
+# The authenticated link
+
+
+def _sealed(*breaks: str) -> Callable[[type[TerminalSeal]], None]:
+    """A fault in codes and what is taken without them."""
+
+    def note(faulty: type[TerminalSeal]) -> None:
+        def make(device: Device, storage: Storage, spoken: Dialect) -> TerminalLink:
+            link = TerminalLink(_terminal(Terminal, device, storage), spoken)
+            link._seal = faulty(spoken.encoding, storage.load().keys)
+            link.session = Session(spoken, max_body=device.max_body, seal=link._seal)
+            return link
+
+        _note(faulty, breaks, make, "native")
+
+    return note
+
+
+def _pairing(*breaks: str) -> Callable[[type[TerminalPairing]], None]:
+    """A fault in the dialogue of the six digits."""
+
+    def note(faulty: type[TerminalPairing]) -> None:
+        class Pairs(Terminal):
+            def pair(self, now: float) -> Any:
+                done = super().pair(now)
+                assert self._pairing is not None
+                self._pairing = faulty(self._pairing._share, self.device.terminal_id, now)
+                return done
+
+        def make(device: Device, storage: Storage, spoken: Dialect) -> TerminalLink:
+            return TerminalLink(_terminal(Pairs, device, storage), spoken)
+
+        _note(faulty, breaks, make, "native")
+
+    return note
+
+
+@_sealed("session.without-code", "session.wrong-code", "session.old-number")
+class DoesNotLookAtCodes(TerminalSeal):
+    def judge(self, body: bytes, read: Decoded | NotUnderstood) -> Judged:
+        judged = super().judge(body, read)
+        if isinstance(read, Decoded) and isinstance(read.message, Outcome):
+            return Judged(Verdict.TAKEN)
+        return judged
+
+
+@_sealed("session.old-number")
+class DoesNotLookAtNumbers(TerminalSeal):
+    def judge(self, body: bytes, read: Decoded | NotUnderstood) -> Judged:
+        is_outcome = isinstance(read, Decoded) and isinstance(read.message, Outcome)
+        if self._session is not None and is_outcome:
+            self._session.taken = 0
+        return super().judge(body, read)
+
+
+@_sealed("session.coded")
+class CountsNothing(TerminalSeal):
+    def encode(self, message: Message, sequence: int) -> bytes:
+        if self._session is not None:
+            self._session.sent = 0
+        return super().encode(message, sequence)
+
+
+@_sealed("session.wrong-welcome")
+class TakesAnyWelcome(TerminalSeal):
+    def judge(self, body: bytes, read: Decoded | NotUnderstood) -> Judged:
+        judged = super().judge(body, read)
+        if isinstance(read, Decoded) and isinstance(read.message, Welcome):
+            return Judged(Verdict.TAKEN)
+        return judged
+
+
+def _listens_before_welcome() -> None:
+    """Two floors have this rule; both are without it here."""
+
+    class Listens(TerminalSeal):
+        def judge(self, body: bytes, read: Decoded | NotUnderstood) -> Judged:
+            before, self._welcomed = self._welcomed, True
+            judged = super().judge(body, read)
+            self._welcomed = self._welcomed if judged.verdict is Verdict.TAKEN else before
+            return judged
+
+    class Acts(Terminal):
+        def handle(self, message: Any, now: float, refused: Message | None = None) -> Any:
+            if self.state is State.GREETING and isinstance(message, Outcome):
+                self._on_outcome(message, now)
+                return self._done()
+            return super().handle(message, now, refused)
+
+    def make(device: Device, storage: Storage, spoken: Dialect) -> TerminalLink:
+        link = TerminalLink(_terminal(Acts, device, storage), spoken)
+        link._seal = Listens(spoken.encoding, storage.load().keys)
+        link.session = Session(spoken, max_body=device.max_body, seal=link._seal)
+        return link
+
+    _note(_listens_before_welcome, ("session.meanwhile",), make, "native")
+
+
+_listens_before_welcome()
+
+
+@_of_terminal("session.hello-rate")
+class SaysHelloToEachIdentify(Terminal):
+    def _greet_when_asked(self, now: float) -> None:
+        self._greet(now)
+
+
+@_of_terminal("session.ping")
+class SaysNoPing(Terminal):
+    def _say(self, message: Any, now: float) -> None:
+        self._said_at = now
+        if not isinstance(message, Ping):
+            super()._say(message, now)
+
+
+@_of_terminal("session.same-nonce")
+class HasOneNonce(Terminal):
+    def _hello(self, now: float) -> None:
+        self._nonce = b"\x01" * 8 if self.device.can_authenticate else None
+        super()._hello(now)
+
+
+@_of_terminal("pair.menu-closed")
+class PairsWithAnybody(Terminal):
+    def handle(self, message: Any, now: float, refused: Message | None = None) -> Any:
+        if isinstance(message, PairOpen) and self._pairing is None:
+            self.pair(now)
+        return super().handle(message, now, refused)
+
+
+@_of_terminal("pair.fresh")
+class UsesItsKeyAgain(Terminal):
+    def pair(self, now: float) -> Any:
+        before, self._random_bytes = self._random_bytes, lambda size: bytes(range(size))
+        try:
+            return super().pair(now)
+        finally:
+            self._random_bytes = before
+
+
+@_pairing("pair.commitment")
+class BelievesAnyReveal(TerminalPairing):
+    def receive(self, message: Any) -> Any:
+        if isinstance(message, PairReveal):
+            self._commitment = commitment(message.public_key, message.pairing_nonce)
+        return super().receive(message)
+
+
+@_pairing("pair.done-without-yes")
+class NeedsNoYes(TerminalPairing):
+    def receive(self, message: Any) -> Any:
+        if isinstance(message, PairDone):
+            self.person_says(yes=True)
+        return super().receive(message)
+
+
+@_pairing("pair.wrong-done")
+class BelievesAnyDone(TerminalPairing):
+    def _take_done(self, message: PairDone) -> Any:
+        assert self._keys is not None
+        return super()._take_done(PairDone(confirmation(self._keys, Role.BRIDGE)))
+
+
+@_pairing("pair.refused-9")
+class PairsAfterANo(TerminalPairing):
+    def _take_refused(self, message: Refused) -> Any:
+        return []
+
+
+@_pairing("pair.time-over")
+class WaitsForEver(TerminalPairing):
+    def wake(self, now: float) -> Any:
+        return []
+
+    @property
+    def next_wake(self) -> float | None:
+        return None

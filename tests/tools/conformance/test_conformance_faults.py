@@ -46,6 +46,8 @@ def broken(outcomes: Outcomes) -> dict[str, str]:
 def test_the_simulated_terminal_keeps_every_rule(dialect: str, device: Device) -> None:
     rules = of_dialect(dialect)
     outcomes = gone_through(InSteps(DIALECTS[dialect], device), dialect, rules)
+    if not device.can_authenticate:
+        rules = tuple(rule for rule in rules if not rule.authenticated)
     verdicts = {r.rule.id: (r.verdict, r.why) for r in outcomes.results}
     assert verdicts == {rule.id: (Verdict.KEPT, "") for rule in rules}
     assert not any("nobody looked" in note for r in outcomes.results for note in r.notes)
