@@ -22,7 +22,7 @@ from bridge.journal.journal import Journal
 from bridge.lane_events import Heard, Proved
 from bridge.lanes import Lanes
 from bridge.pairing_desk import PairingDesk
-from bridge.registry import Registry, Who
+from bridge.registry import Registry, Snapshot, Who
 from bridge.workers import Workers
 from drivers.line.loop import Loop
 from drivers.link import messages as link
@@ -32,6 +32,32 @@ log = logging.getLogger(__name__)
 
 WORKERS: Final = 2
 END_S: Final = 2.0
+
+
+def pairing_of(hello: link.Hello, snapshot: Snapshot) -> int | None:
+    """The pairing that this HELLO may speak for; None: it may for none."""
+    known = snapshot.find(hello.terminal_id, hello.serial_number)
+    if known is None or known.retired:
+        return None
+    keys = snapshot.keys_of(hello.terminal_id, hello.serial_number)
+    if keys and hello.key_id is None:
+        return None
+    return known.pairing
+
+
+def welcome(
+    hello: link.Hello, snapshot: Snapshot, journal: Journal, local: datetime
+) -> link.Welcome:
+    """The true answer to that HELLO."""
+    pairing = pairing_of(hello, snapshot)
+    return link.Welcome(
+        version=min(PROTOCOL_VERSION, hello.version),
+        journal_id=journal.identity,
+        paired=0 if pairing is None else 1,
+        local_date=int(local.strftime("%y%m%d")),
+        local_time=int(local.strftime("%H%M%S")),
+        counter=None if pairing is None else journal.highest_counter(pairing),
+    )
 
 
 class Alone:
@@ -96,27 +122,11 @@ class Alone:
                 self._proved(lane, key_id)
 
     def _pairing_of(self, hello: link.Hello) -> int | None:
-        snapshot = self._registry.snapshot
-        known = snapshot.find(hello.terminal_id, hello.serial_number)
-        if known is None or known.retired:
-            return None
-        keys = snapshot.keys_of(hello.terminal_id, hello.serial_number)
-        if keys and hello.key_id is None:
-            return None
-        return known.pairing
+        return pairing_of(hello, self._registry.snapshot)
 
     def _welcome(self, lane: str, hello: link.Hello) -> None:
-        pairing = self._pairing_of(hello)
-        local = self._local()
-        message = link.Welcome(
-            version=min(PROTOCOL_VERSION, hello.version),
-            journal_id=self._journal.identity,
-            paired=0 if pairing is None else 1,
-            local_date=int(local.strftime("%y%m%d")),
-            local_time=int(local.strftime("%H%M%S")),
-            counter=None if pairing is None else self._journal.highest_counter(pairing),
-        )
-        self._lanes.say(lane, Welcome(lane, message, pairing is not None, hello))
+        message = welcome(hello, self._registry.snapshot, self._journal, self._local())
+        self._lanes.say(lane, Welcome(lane, message, message.paired == 1, hello))
 
     def _refuse(self, lane: str, message: link.Tender | link.Refund, sequence: int) -> None:
         hello = self._hellos.get(lane)

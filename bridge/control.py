@@ -215,6 +215,39 @@ class Export:
     last_day: str
 
 
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What goes over a line, as it goes: see `bridge.tracing.Tracing.watch`. key: TERMINAL, or a port.
+
+    Rows without end; who stops reading ends it. Only a daemon has lines.
+    """
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class BeginProbe:
+    """A question for the callback address, and its answer: see `bridge.probe`. Only a daemon listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskPort:
+    """Who answers on a silent port, in whatever dialect and at whatever speed: see `heard_facts`."""
+
+    port: str
+
+
+@dataclass(frozen=True, slots=True)
+class TryDisplay:
+    """A test picture on the panel of that TERMINAL or port, and on the display beside it.
+
+    clear: take it away again.
+    """
+
+    key: str
+    clear: bool = False
+
+
 Request = (
     Status
     | ListMerchants
@@ -239,6 +272,10 @@ Request = (
     | Acknowledge
     | Totals
     | Export
+    | Trace
+    | BeginProbe
+    | AskPort
+    | TryDisplay
 )
 BY_NAME: Final[Mapping[str, type[Request]]] = {kind.__name__: kind for kind in get_args(Request)}
 
@@ -324,11 +361,21 @@ class PairingRoom(Protocol):
     def cancel(self, request: PairCancel) -> None: ...
 
 
+class Workbench(Protocol):
+    """What a technician has done with the ports: see `bridge.technician.Technician`. Raise `CommandError`."""
+
+    def trace(self, key: str) -> Iterator[Mapping[str, Any]]: ...
+    def probe(self) -> Mapping[str, Any]: ...
+    def ask_port(self, port: str) -> Mapping[str, Any]: ...
+    def test_display(self, key: str, clear: bool) -> list[dict[str, Any]]: ...
+
+
 class Handler:
     """Answers requests. Any thread may call it.
 
     status: what `status` tells; None where no daemon runs. reader: opened at the first question to
-    the journal. inquiry: None where there is none. pairing: made at the first dialogue.
+    the journal. inquiry: None where there is none. pairing: made at the first dialogue. technician:
+    made at the first such request.
     """
 
     def __init__(
@@ -340,6 +387,7 @@ class Handler:
         status: Callable[[], Mapping[str, Any]] | None = None,
         inquiry: Inquiry,
         pairing: Callable[[], PairingRoom] | None = None,
+        technician: Callable[[], Workbench] | None = None,
     ) -> None:
         self._registry = registry
         self._reader = reader
@@ -347,6 +395,7 @@ class Handler:
         self._status = status
         self._inquiry = inquiry
         self._pairing = pairing
+        self._technician = technician
 
     def __call__(self, request: Request, who: Who) -> Answer:
         """Raises `CommandError`."""
@@ -439,8 +488,21 @@ class Handler:
                 return Rows(self._reader().totals(first_day, last_day))
             case Export(first_day=first_day, last_day=last_day):
                 return Rows(self._reader().export(first_day, last_day))
+            case Trace(key=key):
+                return Rows(self._workbench().trace(key), live=True)
+            case BeginProbe():
+                return Facts(dict(self._workbench().probe()))
+            case AskPort(port=port):
+                return Facts(dict(self._workbench().ask_port(port)))
+            case TryDisplay(key=key, clear=clear):
+                return Facts(self._workbench().test_display(key, clear))
             case _:
                 assert_never(request)
+
+    def _workbench(self) -> Workbench:
+        if self._technician is None:
+            raise CommandError(1, "there are no lines here", "ask the daemon")
+        return self._technician()
 
     def _pairing_room(self) -> PairingRoom:
         if self._pairing is None:

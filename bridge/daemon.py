@@ -47,11 +47,13 @@ from bridge.log import Log, daemon_log
 from bridge.metrics import Metrics
 from bridge.originals import Originals
 from bridge.partpay.callback import BODY_MAX_BYTES, SignedCallback
+from bridge.probe import Probes
 from bridge.registry import Registry, Snapshot, Who, WrongRegistryError
 from bridge.sd_notify import notify, watchdog_interval_s
 from bridge.state_dir import DAEMON, StateDir, StateDirError, become_owner
 from bridge.status import StatusFacts, status_facts
 from bridge.tender import Confirm, Timing
+from bridge.tracing import Tracing
 from bridge.watch import Watch
 from bridge.workers import Workers
 from drivers.line.loop import Loop, boottime
@@ -59,6 +61,7 @@ from drivers.link.dialect import DIALECTS
 
 if TYPE_CHECKING:
     from bridge.pairing_desk import PairingDesk
+    from bridge.technician import Technician
 
 JOURNAL_FILE: Final = "journal.db"
 REGISTRY_FILE: Final = "registry.db"
@@ -201,6 +204,13 @@ class Daemon:
         self.rounds = Workers(1, "rounds")
         self._round_at = boottime()
         originals = Originals()
+        self.probes = Probes(boottime)
+        self.tracing = Tracing(
+            lambda: {port: at.lane for port, at in self.lanes.by_port.items()},
+            lambda key: self.registry.terminal(key).port,
+            boottime,
+            lambda: datetime.now(settings.bridge.zone),
+        )
         self.lanes = Lanes(
             self.loop,
             self.post,
@@ -208,6 +218,7 @@ class Daemon:
             self.rules.prefix,
             keys_of=self.registry.keys_of,
             original_of=originals.of,
+            trace=self.tracing.saw,
         )
         self.partpay = PartPay(
             settings, self.registry, token=self.watch.token, dated=self.watch.dated
@@ -302,6 +313,7 @@ class Daemon:
             submit=self._submit,
             health=self.health.report,
             answered=self.watch.callback,
+            probe=self.probes.answer,
         )
         app = application(self._settings.partpay.callback_path, sources, self.metrics, self._log)
         self.listener.start(app, self._listener_broke)
@@ -320,6 +332,7 @@ class Daemon:
             status=self._status,
             inquiry=JournalInquiry(journal, self._settings.bridge.currency),
             pairing=self._pairing_desk,
+            technician=self._workbench,
         )
         server = ControlServer(self._settings.control.socket, handler, self._log)
         self._stack.enter_context(server).start()
@@ -335,6 +348,12 @@ class Daemon:
                     self.lanes, self.registry, work, self.post, self._has_sale
                 )
             return self._pairing
+
+    def _workbench(self) -> "Technician":
+        """Made when it is needed: few daemons ever see a technician."""
+        from bridge.technician import Technician  # noqa: PLC0415
+
+        return Technician(self.lanes, self.registry, self.tracing, self.probes, self._has_sale)
 
     def _has_sale(self, terminal_id: str) -> bool:
         """Whether that terminal has a sale open, so that its panel is left alone."""
@@ -416,6 +435,7 @@ class Daemon:
             version=version("partpay-terminal-bridge"),
             pid=os.getpid(),
             up_s=boottime() - self._started_at,
+            callback_age_s=self.watch.callback_age_s,
         )
 
     def wait(self) -> None:

@@ -11,7 +11,8 @@
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
@@ -28,11 +29,15 @@ from drivers.line.loop import Loop
 from drivers.link.authentication import Keys
 from drivers.link.dialect import dialect_named
 from drivers.link.image_transfer import Picture
+from drivers.link.messages import Message
 from drivers.profiles import profile_named
 
 log = logging.getLogger(__name__)
 
 SESSION_NONCE_BYTES: Final = 8
+
+TraceOfPort = Callable[[str, str, str, bytes | Message | str], None]
+"""As `bridge.lane.Trace`, with the port before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class Borrower(Protocol):
 
 
 class AlreadyLentError(Exception):
-    """Somebody pairs on that port."""
+    """Somebody pairs on that port, or looks for its terminal."""
 
 
 class Lanes:
@@ -72,14 +77,17 @@ class Lanes:
         text_prefix: str,
         keys_of: Callable[[str, str], tuple[Keys, ...]] | None = None,
         original_of: Callable[[str], bytes | None] = lambda payload: None,
+        trace: TraceOfPort | None = None,
     ) -> None:
-        """`original_of(payload)`: PartPay's own picture, where it is at hand."""
+        """`original_of(payload)`: PartPay's own picture, where it is at hand. `trace` sees all bytes."""
         self._loop = loop
         self._post = post
         self._in_worker = in_worker
         self._text_prefix = text_prefix
         self._keys_of = keys_of
         self._original_of = original_of
+        self._trace = trace
+        self._let_go: set[str] = set()
         self._lock = threading.Lock()
         self._lanes: dict[str, LaneOnLine] = {}
         self._settings: dict[str, LaneSetting] = {}
@@ -106,6 +114,8 @@ class Lanes:
         with self._lock:
             if port in self._lent:
                 raise AlreadyLentError(f"somebody pairs on {port} already")
+            if port in self._let_go:
+                raise AlreadyLentError(f"somebody looks for the terminal on {port}")
             if port not in self._lanes:
                 self._open(port, setting, borrower)
             self._lent[port] = (setting, borrower)
@@ -118,9 +128,26 @@ class Lanes:
                 at.with_lane(partial(_pair, None))
             self._open_and_give_up()
 
+    @contextmanager
+    def let_go(self, port: str) -> Iterator[None]:
+        """Nobody has that port for as long as it lasts: somebody else opens it. Raises AlreadyLentError."""
+        with self._lock:
+            if port in self._lent or port in self._let_go:
+                raise AlreadyLentError(f"somebody pairs on {port}, or looks for its terminal")
+            self._let_go.add(port)
+            self._open_and_give_up()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._let_go.discard(port)
+                self._open_and_give_up()
+
     def _open_and_give_up(self) -> None:
         lent = {port: setting for port, (setting, _) in self._lent.items()}
         wanted = {**lent, **self._registered}
+        for port in self._let_go:
+            wanted.pop(port, None)
         for port in [*self._lanes]:
             if wanted.get(port) != self._settings[port]:
                 self._lanes.pop(port).close()
@@ -152,6 +179,7 @@ class Lanes:
                 text_prefix=self._text_prefix,
                 keys_of=self._keys_of,
                 fresh_nonce=lambda: secrets.token_bytes(SESSION_NONCE_BYTES),
+                trace=None if self._trace is None else partial(self._trace, port),
             ),
             make_line=lambda user: maker(self._loop, port, user, baud=setting.baud),
             draw=self._draw,

@@ -54,13 +54,15 @@ class Sources:
 
     keys: the callback keys by whose they are, "" the service's. submit: hands a signed callback to
     the engine; the future gives the HTTP status once it is written. health: what shows. answered:
-    is told what each callback was answered.
+    is told what each callback was answered. probe: the answer to a question of our own
+    (`bridge/probe.py`), which came by the callback's way and is none; None: it is no such question.
     """
 
     keys: Callable[[], Mapping[str, tuple[bytes, ...]]]
     submit: Callable[[SignedCallback], Future[int]]
     health: Callable[[], Report]
     answered: Callable[[int], None] = lambda http_status: None
+    probe: Callable[[bytes], str | None] = lambda raw: None
 
 
 def application(
@@ -93,15 +95,18 @@ class _Callback:
         self._room = threading.BoundedSemaphore(WAITING_MAX)
 
     def on_post(self, request: Request, response: Response) -> None:
-        status = self._answer(request, response)
+        raw = request.bounded_stream.read(BODY_MAX_BYTES + 1)
+        if (told := self._sources.probe(raw)) is not None:
+            response.text = told
+            return
+        status = self._answer(raw, request, response)
         self._metrics.callbacks.labels(str(status)).inc()
         self._sources.answered(status)
         response.status = status
         if status != 200:
             response.text = f"{falcon.code_to_http_status(status)}\n"
 
-    def _answer(self, request: Request, response: Response) -> int:
-        raw = request.bounded_stream.read(BODY_MAX_BYTES + 1)
+    def _answer(self, raw: bytes, request: Request, response: Response) -> int:
         if len(raw) > BODY_MAX_BYTES:
             return 413
         callback = check(raw, self._sources.keys())

@@ -189,6 +189,20 @@ def port_facts(
     )
 
 
+def heard_facts(found: Answer | Silence | Trouble) -> dict[str, Any]:
+    """What came of asking, in JSON."""
+    setting = found.setting if isinstance(found, Answer) else None
+    hello = found.hello if isinstance(found, Answer) else None
+    return {
+        "dialect": setting and setting.dialect,
+        "baud": setting and setting.baud,
+        "terminal": hello and hello.terminal_id,
+        "serial": hello and hello.serial_number,
+        "noise": isinstance(found, Silence) and found.noise,
+        "trouble": found.text if isinstance(found, Trouble) else None,
+    }
+
+
 def _registered(one: Mapping[str, Any]) -> Registered:
     return Registered(
         terminal=one["terminal"],

@@ -37,7 +37,8 @@ class LineFacts(TypedDict):
 class StatusFacts(TypedDict):
     """status: the worst condition, "ok", "degraded" or "failing". up_s: since the start.
 
-    callbacks: whether a callback route is served. tenders: counts of "open", "unstored", "owed",
+    callbacks: whether a callback route is served. callback_age_s: since the last signed one came,
+    None: none did. tenders: counts of "open", "unstored", "owed",
     "attention". conditions: each "code", "severity", "subject", "text", "for_s".
     """
 
@@ -49,6 +50,7 @@ class StatusFacts(TypedDict):
     up_s: float
     listener: str
     callbacks: bool
+    callback_age_s: float | None
     lines: list[LineFacts]
     tenders: dict[str, int]
     conditions: list[dict[str, Any]]
@@ -66,6 +68,7 @@ def status_facts(
     version: str,
     pid: int,
     up_s: float,
+    callback_age_s: float | None = None,
 ) -> StatusFacts:
     """lines: the lanes by port. closed: ports that cannot be opened just now."""
     return StatusFacts(
@@ -77,6 +80,7 @@ def status_facts(
         up_s=round(up_s, 3),
         listener=listener,
         callbacks=settings.partpay.callback_path is not None,
+        callback_age_s=callback_age_s,
         lines=[
             _line(port.port, port.dialect, port.baud, lines.get(port.port), port.port in closed)
             for port in snapshot.ports

@@ -71,6 +71,11 @@ class Watch:
         self.callback_at: float | None = None
         self._delays = _Delays(metrics, now)
 
+    @property
+    def callback_age_s(self) -> float | None:
+        """How long ago the last signed callback came; None: none did."""
+        return None if self.callback_at is None else round(self._now() - self.callback_at, 3)
+
     def passed(self, event: Event) -> None:
         """An event on its way to the engine."""
         self._delays.passed(event)

@@ -21,6 +21,7 @@ from bridge.state_dir import StateDir, StateDirBusyError, become_owner
 if TYPE_CHECKING:
     from bridge.alone import Alone
     from bridge.pairing_desk import PairingDesk
+    from bridge.technician import TechnicianAlone
 
 DAEMON_WAIT_S: Final = 5.0
 """A daemon that has just taken the lock has its socket by then."""
@@ -82,6 +83,7 @@ def load_everything() -> None:
         "bridge.inquiry",
         "bridge.journal.reader",
         "bridge.ports",
+        "bridge.technician",
         "drivers.asking",
         "drivers.discovery",
         "drivers.line.serial",
@@ -131,7 +133,12 @@ def _handler(settings: Settings, who: Who) -> Iterator[Handler]:
     ):
         offline = _Offline(settings, registry, who, stack)
         yield Handler(
-            registry, offline.reader, offline, inquiry=offline, pairing=offline.pairing_desk
+            registry,
+            offline.reader,
+            offline,
+            inquiry=offline,
+            pairing=offline.pairing_desk,
+            technician=offline.workbench,
         )
 
 
@@ -173,6 +180,11 @@ class _Offline:
                 )
             )
         return self._alone.desk
+
+    def workbench(self) -> "TechnicianAlone":
+        from bridge.technician import TechnicianAlone  # noqa: PLC0415 (few commands)
+
+        return TechnicianAlone(self._settings, self._registry)
 
     def explain(self, pairing: int, counter: int) -> Mapping[str, Any]:
         from bridge.inquiry import JournalInquiry  # noqa: PLC0415 (few commands)

@@ -54,6 +54,7 @@ class World:
     metrics: Metrics
     taken: list[SignedCallback] = field(default_factory=list)
     answered: list[int] = field(default_factory=list)
+    probe: Callable[[bytes], str | None] = lambda raw: None
     answer: Callable[[SignedCallback], Future[int]] = lambda callback: done(200)
 
     def connect(self) -> http.client.HTTPConnection:
@@ -99,7 +100,11 @@ def serving(callback_path: str | None = PATH, **limits: Any) -> Iterator[World]:
         return world.answer(callback)
 
     sources = Sources(
-        lambda: {"": (KEY,)}, submit, world.health.report, world.answered.append
+        lambda: {"": (KEY,)},
+        submit,
+        world.health.report,
+        world.answered.append,
+        lambda raw: world.probe(raw),
     )
     app = application(callback_path, sources, world.metrics, log)
     broken: list[BaseException] = []
@@ -202,6 +207,15 @@ def test_what_is_not_partpays_or_is_malformed(world: World, body: bytes, status:
         "127.0.0.1",
     )
     assert "approved" not in str(fields)
+
+
+def test_a_question_of_our_own_is_no_callback(world: World) -> None:
+    world.probe = lambda raw: "yes" if raw == b"who?" else None
+    assert world.ask("POST", PATH, b"who?")[:2] == (200, b"yes")
+    assert (world.taken, world.answered, world.lines.events) == ([], [], [])
+    assert "callbacks_total{" not in world.metrics.page().decode()
+    assert world.ask("GET", PATH)[0] == 405
+    assert world.ask("POST", PATH, b"whom?")[0] == 401
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "FOO"])
