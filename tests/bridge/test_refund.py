@@ -93,7 +93,10 @@ def test_it_holds_up_no_tender_and_is_told_again_when_asked(shop: Shop) -> None:
     shop.refund(2, 1, 100)
     assert isinstance(shop.tender(3)[0], link.Accepted)
     said = shop.hello()
-    assert [type(m).__name__ for m in said if getattr(m, "counter", 0) == 2] == ["Accepted", "Progress"]
+    assert [type(m).__name__ for m in said if getattr(m, "counter", 0) == 2] == [
+        "Accepted",
+        "Progress",
+    ]
     mark = len(shop.said)
     shop.advance(60)
     assert not [m for m in shop.said[mark:] if isinstance(m, link.Progress) and m.counter == 2]
