@@ -336,7 +336,7 @@ class Bench:
             watcher.heard(self, heard, again=again)
         if self._manners.acks:
             self.ack()
-        if not again:
+        if not again and heard.authentic:
             self._learn(heard)
 
     def _is_new_hello(self, last: Heard, at_s: float) -> bool:
@@ -435,7 +435,7 @@ class Bench:
             while at < len(self._heard):
                 heard = self._heard[at]
                 at += 1
-                if isinstance(heard.message, kind) and where(heard.message):
+                if isinstance(heard.message, kind) and heard.authentic and where(heard.message):
                     self._cursor = at
                     return heard
             if not self.pump(until) and self.now >= until and at >= len(self._heard):

@@ -134,7 +134,9 @@ def _try(bench: Bench, rule: Rule, before: list[Result]) -> Result:
         _settle(bench)
     except NotThere as fault:
         _blame(before, str(fault))
-        return Result(rule, Verdict.NOT_CHECKED, f"the terminal does not come back: {fault}")
+        # Where it never was there, no rule before can be blamed.
+        verdict = Verdict.NOT_CHECKED if before else Verdict.BROKEN
+        return Result(rule, verdict, f"the terminal does not come back: {fault}")
     verdict, why = Verdict.KEPT, ""
     try:
         rule.check(bench)

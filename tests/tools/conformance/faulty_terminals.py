@@ -17,12 +17,16 @@ from drivers.link.authentication import Verdict
 from drivers.link.dialect import Dialect
 from drivers.link.encoding import Decoded
 from drivers.link.encoding.fs import without_check
-from drivers.link.framing import ACK, Bad, Frame, FrameEvent
+from drivers.link.framing import ACK, NAK, Bad, Frame, FrameEvent, dle_crc16
 from drivers.link.framing import Decoder as AnyDecoder
 from drivers.link.framing.crc16 import crc16
 from drivers.link.messages import (
     OBJECTS,
+    Cancel,
+    DisplayClear,
+    Hello,
     ImageShown,
+    ImageStatus,
     Message,
     NotUnderstood,
     Outcome,
@@ -33,11 +37,13 @@ from drivers.link.messages import (
     Reason,
     Refused,
     Role,
+    Stored,
+    Tender,
     Welcome,
 )
 from drivers.link.pairing import TerminalPairing, commitment, confirmation
 from drivers.link.sealed import TerminalSeal
-from drivers.link.session import Judged, Session, SessionEvent
+from drivers.link.session import Delivered, Judged, Session, SessionEvent
 from tools.conformance_tester.simulated import MakeLink
 from tools.terminal import panel
 from tools.terminal.actions import Closed, Ending
@@ -159,7 +165,7 @@ def takes_a_wrong_lrc(dialect: Dialect) -> Dialect:
     )
 
 
-@_of_dialect("line.bad-check", "line.bad-byte", "line.too-long")
+@_of_dialect("line.too-short", "line.bad-check", "line.bad-byte", "line.too-long")
 def never_says_nak(dialect: Dialect) -> Dialect:
     return _framed(dialect, lambda e: [] if isinstance(e, Bad) else [e])
 
@@ -174,6 +180,27 @@ def takes_type_00(dialect: Dialect) -> Dialect:
     return _framed(
         dialect, lambda e: [Frame(e.body)] if isinstance(e, Bad) and "type 00" in e.why else [e]
     )
+
+
+@_of_dialect("line.start-inside")
+def keeps_what_came_before_a_start(dialect: Dialect) -> Dialect:
+    class Keeps(dle_crc16.Decoder):
+        def _enter(self) -> None:
+            if not self._inside:
+                super()._enter()
+
+    return replace(dialect, framing=replace(dialect.framing, decoder=Keeps))
+
+
+@_of_dialect("line.bytewise", "line.slow")
+def wants_a_frame_in_one_piece(dialect: Dialect) -> Dialect:
+    class Wants(dle_crc16.Decoder):
+        def feed(self, data: bytes) -> list[FrameEvent]:
+            events = super().feed(data)
+            self.drop()
+            return events
+
+    return replace(dialect, framing=replace(dialect.framing, decoder=Wants))
 
 
 # Encoding
@@ -222,6 +249,61 @@ def wants_its_objects_in_order(dialect: Dialect) -> Dialect:
     return _decoded(dialect, decode)
 
 
+@_of_dialect("words.foreign-objects")
+def trips_over_foreign_objects(dialect: Dialect) -> Dialect:
+    def decode(body: bytes) -> Decoded:
+        decoded = dialect.encoding.decode(body)
+        own = {*decoded.message.tags, 0xDF26, 0xDF7F}
+        if any(tag in OBJECTS and tag not in own for tag, _, _ in dialect.encoding.places(body)):
+            raise NotUnderstood("an object of another message")
+        return decoded
+
+    return _decoded(dialect, decode)
+
+
+@_of_dialect("words.wraps")
+def does_not_know_number_255(dialect: Dialect) -> Dialect:
+    def decode(body: bytes) -> Decoded:
+        decoded = dialect.encoding.decode(body)
+        if decoded.sequence == 255:
+            raise NotUnderstood("number 255")
+        return decoded
+
+    return _decoded(dialect, decode)
+
+
+def _encoded(dialect: Dialect, change: Callable[[Message], Message]) -> Dialect:
+    plain = dialect.encoding.encode
+
+    def encode(message: Message, sequence: int, **coded: Any) -> bytes:
+        return plain(change(message), sequence, **coded)
+
+    return replace(dialect, encoding=replace(dialect.encoding, encode=encode))
+
+
+@_of_dialect("words.understood")
+def writes_half_an_object(dialect: Dialect) -> Dialect:
+    plain = dialect.encoding.encode
+
+    def encode(message: Message, sequence: int, **coded: Any) -> bytes:
+        body = plain(message, sequence, **coded)
+        return body + b"\x9f" if isinstance(message, Tender) else body
+
+    return replace(dialect, encoding=replace(dialect.encoding, encode=encode))
+
+
+@_of_dialect("hello.right")
+def asks_for_small_bodies(dialect: Dialect) -> Dialect:
+    return _encoded(dialect, lambda m: replace(m, max_body=256) if isinstance(m, Hello) else m)
+
+
+@_of_dialect("who.own-name")
+def stores_for_another(dialect: Dialect) -> Dialect:
+    return _encoded(
+        dialect, lambda m: replace(m, terminal_id="OTHER") if isinstance(m, Stored) else m
+    )
+
+
 # Session
 
 
@@ -253,7 +335,7 @@ class AcknowledgesLate(Session):
         return self._answer_at if when is None else min(when, self._answer_at)
 
 
-@_of_session("words.duplicate", "image.shown-once")
+@_of_session("image.duplicate-piece", "words.duplicate", "image.shown-once")
 class TakesDuplicates(Session):
     def _take(self, body: bytes, now: float) -> list[SessionEvent]:
         self._last_taken = None
@@ -337,12 +419,67 @@ class AnswersInsideItsOwnFrame(Session):
         return frame[:5] + answers + frame[5:]
 
 
-@_of_session("line.answer-once")
+@_of_session("line.ack", "line.answer-once")
 class AcknowledgesTwice(Session):
     def _answer(self, answer: bytes) -> None:
         super()._answer(answer)
         if answer == ACK:
             super()._answer(answer)
+
+
+@_of_session("line.noise")
+class AnswersNoise(Session):
+    def receive(self, data: bytes, now: float) -> list[SessionEvent]:
+        events = super().receive(data, now)
+        if self.take_noise():
+            self._answer(NAK)
+        return events
+
+
+@_of_session("line.both-ways", "line.ack-in-time")
+class IsDeafWhileItWaits(Session):
+    def _answer(self, answer: bytes) -> None:
+        if self._out is None or self._out.stage.name != "WAITING":
+            super()._answer(answer)
+
+
+@_of_session("line.one-out", "line.sent-again")
+class DoesNotWaitForAnswers(Session):
+    def written(self, now: float) -> list[SessionEvent]:
+        events = super().written(now)
+        out = self._out
+        if out is None:
+            return events
+        self._finish(now)
+        return [*events, Delivered(out.message)]
+
+
+@_of_session("words.numbered")
+class GoesRoundAt100(Session):
+    def _frame(self, message: Message) -> bytes:
+        frame = super()._frame(message)
+        self._next_sequence = (self._next_sequence - 1) % 100 + 1
+        return frame
+
+
+@_of_session("words.hello-afresh")
+class RemembersBeyondHello(Session):
+    def _number_afresh(self) -> None:
+        last = self._last_taken
+        super()._number_afresh()
+        self._last_taken = last
+
+
+@_of_session("hello.on-identify", "hello.power-up")
+class CountsItsHello(Session):
+    def _frame(self, message: Message) -> bytes:
+        number = self._next_sequence
+        frame = super()._frame(message)
+        if isinstance(message, Hello):
+            body = self.dialect.encoding.encode(message, number % 255 + 1)
+            frame = self.dialect.framing.encode(body)
+            self._next_sequence = number % 255 + 1
+        return frame
 
 
 # Who is meant
@@ -354,7 +491,7 @@ class TakesWhatNamesAnother(Terminal):
         return True
 
 
-@_of_terminal("hello.every-5-s")
+@_of_terminal("session.no-welcome", "hello.every-5-s")
 class SaysHelloOnce(Terminal):
     def _hello(self, now: float) -> None:
         super()._hello(now)
@@ -393,6 +530,38 @@ class SellsUnpaired(Terminal):
         super()._on_welcome(replace(message, paired=1), now)
 
 
+@_of_terminal("words.text")
+class ShowsHalfAText(Terminal):
+    def _show_text(self, text: str) -> None:
+        super()._show_text(text[:40])
+
+
+@_of_terminal("line.given-up")
+class SaysNoHelloAfterGivingUp(Terminal):
+    def given_up(self, message: Message, now: float) -> Any:
+        return []
+
+
+@_of_terminal("hello.on-refused")
+class DoesNotGreetWhenRefused(Terminal):
+    def handle(self, message: Any, now: float, refused: Message | None = None) -> Any:
+        if isinstance(message, Refused) and message.reason in (9, 11):
+            return []
+        return super().handle(message, now, refused)
+
+
+@_of_terminal("hello.power-up", "hello.cable")
+class WaitsToBeAsked(Terminal):
+    def plugged(self, now: float) -> Any:
+        self.state = State.GREETING
+        self._hello_at = now + 1e6
+        return []
+
+    def _greet_when_asked(self, now: float) -> None:
+        if self.state is not State.GREETING or self._hello_at > now + 1e5:
+            self._greet(now)
+
+
 # A sale
 
 
@@ -420,14 +589,19 @@ class CountsByItself(Terminal):
         self._save(counter=before)
 
 
-@_of_terminal("tender.said-again")
+@_of_terminal("refused.3-again", "tender.after-refused-6", "tender.said-again")
 class SaysItOnce(Terminal):
     def _say_stored(self, part: Transaction, now: float) -> None:
         super()._say_stored(part, now)
         self._says[part.counter] = now + 1e6
 
 
-@_of_terminal("accepted.other-amount", "progress.other-amount", "image.after-other-amount")
+@_of_terminal(
+    "accepted.other-currency",
+    "accepted.other-amount",
+    "progress.other-amount",
+    "image.after-other-amount",
+)
 class TakesAnotherAmount(Terminal):
     def _other_amount(self, part: Transaction, amount_minor: int, now: float) -> None:
         self._life_ends[part.counter] = now + 300
@@ -455,7 +629,7 @@ class TakesProgressForTheEndOfACancel(Terminal):
         self._cancels.pop(message.counter, None)
 
 
-@_of_terminal("refused.ends-not")
+@_of_terminal("refused.3-other-amount", "refused.3-unknown", "refused.ends-not")
 class TakesAnyRefusedForTheEnd(Terminal):
     def _on_refused(self, message: Refused, refused: Message | None, now: float) -> None:
         sale = self.tender
@@ -499,7 +673,7 @@ class AsksNobody(Terminal):
         super()._found_used(part, own, now)
 
 
-@_of_terminal("sale.decides-nothing")
+@_of_terminal("cancel.slowly", "sale.needs-only-hello", "sale.decides-nothing")
 class GivesUpByItself(Terminal):
     PATIENCE_S = 40.0
 
@@ -523,7 +697,72 @@ class NeverAsks(Terminal):
         return []
 
 
+@_of_terminal("tender.content")
+class SellsInDollarsOfAustralia(Terminal):
+    def sale(self, amount_minor: int, now: float, **content: Any) -> Any:
+        return super().sale(amount_minor, now, **{**content, "currency": 36})
+
+
+@_of_terminal("tender.same-content", "tender.said-again")
+class ChangesItsReference(Terminal):
+    def _message(self, part: Transaction) -> Any:
+        message = super()._message(part)
+        if part.kind is Kind.TENDER and part.times_said > 1:
+            return replace(message, reference="AGAIN")
+        return message
+
+
+@_of_terminal("tender.one-open", "tender.no-second")
+class SellsTwoAtOnce(Terminal):
+    def sale(self, amount_minor: int, now: float, **content: Any) -> Any:
+        if self.tender is None:
+            return super().sale(amount_minor, now, **content)
+        counter = self._next_counter()
+        self._begin(Transaction(counter, Kind.TENDER, amount_minor, 554), now)
+        return self._done()
+
+
+@_of_terminal("cancel.refused-2")
+class GoesOnAfterRefused2(Terminal):
+    def _on_refused(self, message: Refused, refused: Message | None, now: float) -> None:
+        if message.refused[0] != Cancel.type_code:
+            super()._on_refused(message, refused, now)
+
+
+@_of_terminal("refused.ends", "refund.refused")
+class TakesNoRefused(Terminal):
+    def _on_refused(self, message: Refused, refused: Message | None, now: float) -> None:
+        if message.reason in (2, 3, 6, 9, 11) and message.refused[0] != 0x13:
+            super()._on_refused(message, refused, now)
+
+
+@_of_terminal("refund.approved", "refund.beside-a-sale")
+class RefundsAnotherSale(Terminal):
+    def refund(self, original_counter: int, amount_minor: int, now: float, **how: Any) -> Any:
+        return super().refund(original_counter + 1, amount_minor, now, **how)
+
+
 # Its outcome
+
+
+@_of_terminal("outcome.approved")
+class NeverBooks(Terminal):
+    def _close_by(self, part: Transaction, outcome: Any) -> None:
+        super()._close_by(part, replace(outcome, response_code="05"))
+
+
+@_of_terminal("outcome.not-approved")
+class AlwaysBooks(Terminal):
+    def _close_by(self, part: Transaction, outcome: Any) -> None:
+        super()._close_by(part, replace(outcome, response_code="00"))
+
+
+@_of_terminal("outcome.before-accepted")
+class WaitsForAccepted(Terminal):
+    def _on_outcome(self, message: Outcome, now: float) -> None:
+        part = self._open.get(message.counter)
+        if part is None or part.phase is not Phase.SAID or part.cancelled:
+            super()._on_outcome(message, now)
 
 
 @_of_terminal("outcome.other-code", "outcome.stored-as-told", "outcome.last-eight")
@@ -543,7 +782,7 @@ class RemembersSeven(Terminal):
         super()._save(**changes)
 
 
-@_of_terminal("outcome.unknown-counter")
+@_of_terminal("unpaired.by-person", "outcome.beside-a-sale", "outcome.unknown-counter")
 class DropsOutcomesItDoesNotKnow(Terminal):
     def _on_outcome(self, message: Outcome, now: float) -> None:
         if message.counter in self._open or message.counter in self._outcomes:
@@ -593,7 +832,52 @@ class SaysARefundOnce(Terminal):
 # Images
 
 
-@_of_terminal("image.before-accepted", "image.of-another")
+@_of_terminal("image.too-large")
+class HasNoEndOfMemory(Terminal):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._intake._largest = 1 << 40
+
+
+@_of_terminal("image.unknown-format")
+class CallsEverythingTooLarge(Terminal):
+    def _say(self, message: Any, now: float) -> None:
+        if isinstance(message, ImageStatus) and message.status == ImageShown.UNKNOWN_FORMAT:
+            message = replace(message, status=ImageShown.OUT_OF_MEMORY)
+        super()._say(message, now)
+
+
+@_of_terminal("image.new-open")
+class FinishesOneFirst(Terminal):
+    def _on_image_open(self, message: Any, now: float) -> None:
+        if self._intake._open is None:
+            super()._on_image_open(message, now)
+
+
+@_of_terminal("image.cleared")
+class ClearsNothing(Terminal):
+    def _on_display(self, message: Any) -> None:
+        if not isinstance(message, DisplayClear):
+            super()._on_display(message)
+
+
+@_of_terminal("image.between-pieces")
+class TakesPicturesAlone(Terminal):
+    def _on_progress(self, message: Any, now: float) -> None:
+        self._intake.drop()
+        super()._on_progress(message, now)
+
+
+@_of_terminal("image.every-format")
+class ShowsModulesAlone(Terminal):
+    def _on_image_show(self, message: Any, now: float) -> None:
+        opened = self._intake._open
+        if opened is not None and opened.image_format != 0x10:
+            self._intake.drop()
+        super()._on_image_show(message, now)
+
+
+@_of_terminal("image.while-closing", "image.before-accepted", "image.of-another")
 class ShowsBeforeAccepted(Terminal):
     def _may_show(self, image: PanelImage, now: float) -> ImageShown:
         return ImageShown.SHOWN
@@ -762,7 +1046,7 @@ class SaysHelloToEachIdentify(Terminal):
         self._greet(now)
 
 
-@_of_terminal("session.ping")
+@_of_terminal("pair.done", "session.ping")
 class SaysNoPing(Terminal):
     def _say(self, message: Any, now: float) -> None:
         self._said_at = now
@@ -832,3 +1116,52 @@ class WaitsForEver(TerminalPairing):
     @property
     def next_wake(self) -> float | None:
         return None
+
+
+@_pairing("pair.refused-6")
+class SaysItsKeyOnce(TerminalPairing):
+    def _take_refused(self, message: Refused) -> Any:
+        if message.reason == Reason.NOT_UNDERSTOOD:
+            return []
+        return super()._take_refused(message)
+
+
+@_pairing("pair.zeros")
+class TakesAKeyOfZeros(TerminalPairing):
+    def _take_reveal(self, message: PairReveal) -> Any:
+        if message.public_key == bytes(32):
+            message = replace(message, public_key=bytes((9, *bytes(31))))
+            self._commitment = commitment(message.public_key, message.pairing_nonce)
+        return super()._take_reveal(message)
+
+
+@_pairing("pair.no")
+class TakesNoForYes(TerminalPairing):
+    def person_says(self, yes: bool) -> Any:
+        return super().person_says(yes=True)
+
+
+@_sealed("session.sale", "session.coded")
+class SendsTendersWithoutCode(TerminalSeal):
+    def encode(self, message: Message, sequence: int) -> bytes:
+        if isinstance(message, Tender):
+            return self._encoding.encode(message, sequence)
+        return super().encode(message, sequence)
+
+
+@_sealed("session.refused-9")
+class DropsRefused9(TerminalSeal):
+    def judge(self, body: bytes, read: Decoded | NotUnderstood) -> Judged:
+        judged = super().judge(body, read)
+        is_refused = isinstance(read, Decoded) and isinstance(read.message, Refused)
+        if self._session is not None and is_refused and read.code is None:
+            return Judged(Verdict.OLD)
+        return judged
+
+
+@_of_terminal("session.keys-stay")
+class ForgetsItsKeysWhenRefused(Terminal):
+    def handle(self, message: Any, now: float, refused: Message | None = None) -> Any:
+        if isinstance(message, Refused) and message.reason == 9 and message.refused[0] == 2:
+            self._save(keys=None)
+        return super().handle(message, now, refused)
