@@ -28,7 +28,6 @@ from bridge.effects import (
 )
 from bridge.registry import Pairing
 from bridge.tender import (
-    PAID,
     Ask,
     Attempt,
     Circumstances,
@@ -519,7 +518,8 @@ def _pursue(page: Page, t: Tender, c: Circumstances) -> Tender:
 
 def _announce(page: Page, was: Tender | None, t: Tender, c: Circumstances) -> None:
     if not t.is_open:
-        if was is None or was.is_open:
+        # What is stored was looked up for some late news of it: the terminal has had its outcome.
+        if (was is None or was.is_open) and not t.stored:
             if t.kind is Kind.TENDER and page.book.lane is not None:
                 page.effects.append(ClearPanel(page.book.lane, after_outcome=True))
             page.tell(t.counter, Telling())
@@ -559,8 +559,8 @@ def _remind(page: Page, t: Tender, c: Circumstances) -> None:
         if telling.outcome_at is None or c.now >= telling.outcome_at:
             _say_outcome(page, t, c)
             telling = page.book.told[t.counter]
-        if telling.outcome_at is not None:
-            c.wake(telling.outcome_at)
+        assert telling.outcome_at is not None
+        c.wake(telling.outcome_at)
     elif t.kind is Kind.TENDER and page.book.lane is not None:
         if c.now >= telling.progress_at:
             _say_progress(page, t, c)
@@ -662,8 +662,3 @@ def display_told(page: Page, counter: int, payload: str, why: str | None, c: Cir
 def _nobody_can_pay(page: Page, t: Tender, why: str, c: Circumstances) -> None:
     c.note("cannot-show", f"counter {t.counter}: {why}")
     page.put(sale.close_down(t, outcomes.FAILED, outcomes.CANNOT_SHOW, c))
-
-
-def is_paid(t: Tender) -> bool:
-    """Whether PartPay has said, by evidence, that an order of this tender is paid."""
-    return any(a.told in PAID or a.signed in PAID for a in t.attempts)

@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, assert_never
 
 from bridge import book as books
 from bridge import refund, reversal, sale
@@ -522,6 +522,8 @@ class Engine:
                 decision.given = {"who": event.who, "entry": event.entry or 0, "count": count}
                 decision.write_loose = True
                 decision.effects.append(Answer(event.reply, count))
+            case _:
+                assert_never(event)
         return decision
 
     def _turn(
@@ -644,7 +646,7 @@ class Engine:
         assert self._journal is not None
         hello = self._helloed.get(lane)
         if hello is None:
-            return
+            return  # its line went down in a batch that could not be written
         if pairing is not None and pairing != self._pairing_of(hello):
             pairing = None  # it got keys while it waited for this
         self._welcomed[lane] = pairing
@@ -698,8 +700,6 @@ class Engine:
             refusal = books.refused(reason, message, event.sequence, self._rules.prefix)
             decision.effects.append(Say(lane, refusal))
             return
-        if self._books.get(pairing) is None or self._books[pairing].lane != lane:
-            self._books[pairing] = replace(self._book(pairing), lane=lane)
         room = not new or self._world.free_bytes() >= ROOM_MIN_BYTES
         snapshot = self._world.registry()
 
@@ -724,6 +724,8 @@ class Engine:
                     books.query(page, message, event.sequence, shelf, c)
                 case link.Stored():
                     books.stored(page, message, shelf, c)
+                case _:
+                    raise TypeError(f"a lane handed over {message.type_name}")
 
         decision.name = type(message).__name__.lower()
         self._turn(pairing, decision, change, getattr(message, "counter", None))

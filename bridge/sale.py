@@ -583,19 +583,13 @@ def _overdue(t: Tender, c: Circumstances) -> Tender:
         t = _without_picture(t, c)
     if c.now < t.deadline or t.hold_until is not None:
         return t
-    match t.state:
-        case State.ACCEPTED:
-            return close(t, outcomes.UNREACHABLE, None, c)
-        case State.ORDERED:
-            return close_down(t, outcomes.EXPIRED, None, c)
-        case State.CLOSING:
-            if _confirming(a, c) and c.confirm is Confirm.PREFER:
-                return t
-            return close(t, t.closing_code or outcomes.CANCELLED, None, c)
-        case State.CLOSED:
-            return t
-        case _:
-            assert_never(t.state)
+    if t.state is State.ACCEPTED:
+        return close(t, outcomes.UNREACHABLE, None, c)
+    if t.state is State.ORDERED:
+        return close_down(t, outcomes.EXPIRED, None, c)
+    if _confirming(a, c) and c.confirm is Confirm.PREFER:
+        return t
+    return close(t, t.closing_code or outcomes.CANCELLED, None, c)
 
 
 def _without_picture(t: Tender, c: Circumstances) -> Tender:

@@ -16,6 +16,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Iterator
+from typing import assert_never
 
 from drivers.link.encoding import (
     CODE_BYTES,
@@ -195,6 +196,8 @@ def _read(row: DataObject, text: bytes) -> Value:
             data = _read_base64(row, text)
             check_length(row, len(data))
             return data
+        case _:
+            assert_never(row.format)
 
 
 def _read_number(row: DataObject, text: bytes) -> int:

@@ -12,6 +12,7 @@ stands between objects; DF7F, where there is one, is the last of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import assert_never
 
 from drivers.link.encoding import (
     CODE_BYTES,
@@ -206,6 +207,8 @@ def _read(row: DataObject, data: bytes) -> Value:
         case Format.B:
             check_length(row, len(data))
             return data
+        case _:
+            assert_never(row.format)
 
 
 ENCODING = Encoding(
