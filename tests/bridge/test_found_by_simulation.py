@@ -119,3 +119,15 @@ def test_a_terminal_that_was_believed_elsewhere_is_asked_who_it_is(shop: Shop) -
     shop.hello()
     shop.advance(13.0)
     assert isinstance(shop.query()[-1], link.Progress)
+
+
+def test_late_news_of_a_stored_tender_leaves_the_next_ones_panel_alone(shop: Shop) -> None:
+    shop.sell(1)
+    shop.advance(2.0)
+    shop.status("approved")
+    shop.stored(1)
+    shop.sell(2, "order-2")
+    cleared, said = len(shop.cleared()), len(shop.said)
+    assert shop.callback("approved") == 200
+    assert len(shop.cleared()) == cleared
+    assert shop.said[said:] == []
