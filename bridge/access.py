@@ -74,7 +74,7 @@ class PartPay:
         merchant = self._registry.snapshot.merchant(merchant_id)
         if merchant is None:
             return None
-        client_id, secret = self._credential(merchant)
+        client_id, secret = credential_of(self._settings, merchant)
         if client_id is None or secret is None:
             log.error(
                 "merchant %s has no credential: set [partpay] client_id and client_secret_file, or its own by "
@@ -84,11 +84,6 @@ class PartPay:
             )
             return None
         return MerchantAccess(merchant_id, client_id, secret.read)
-
-    def _credential(self, merchant: Merchant) -> tuple[str | None, Secret | None]:
-        if merchant.client_id is not None and merchant.client_secret_file is not None:
-            return merchant.client_id, secret_at(Path(merchant.client_secret_file), os.environ)
-        return self._settings.partpay.client_id, self._settings.partpay.client_secret
 
     def warm(self) -> None:
         """Token and connection ahead of need, for every credential in use."""
@@ -101,6 +96,13 @@ class PartPay:
             why = self.orders().warm(access, deadline_s=WARM_LIMIT_S)
             if why is not None:
                 log.warning("PartPay: %s", why, extra={"event": "partpay-unreachable"})
+
+
+def credential_of(settings: Settings, merchant: Merchant) -> tuple[str | None, Secret | None]:
+    """Client id and secret that this merchant's calls are made with: its own, else the service's."""
+    if merchant.client_id is not None and merchant.client_secret_file is not None:
+        return merchant.client_id, secret_at(Path(merchant.client_secret_file), os.environ)
+    return settings.partpay.client_id, settings.partpay.client_secret
 
 
 class CallbackKeys:

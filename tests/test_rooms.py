@@ -116,6 +116,7 @@ MAY_ASK = {
     ("bridge/partpay/orders.py", "time"): "total deadlines of calls",
     ("bridge/partpay/tokens.py", "time"): "when a token ends; the default of an argument",
     ("bridge/partpay/transport.py", "time"): "total deadlines of calls",
+    ("bridge/doctor/partpay.py", "uuid"): "the id of an order that cannot exist",
     ("bridge/probe.py", "secrets"): "a question that nobody else can have asked",
     ("bridge/technician.py", "secrets"): "session nonces of the authenticated link",
     ("bridge/state_dir.py", "time"): "waits a moment for a command to let the lock go",

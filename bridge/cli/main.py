@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "profiles": "bridge.cli.profiles:profiles",
     "display": "bridge.cli.display:display",
     "status": "bridge.cli.status:status",
+    "doctor": "bridge.cli.doctor:doctor",
     "trace": "bridge.cli.trace:trace",
     "tenders": "bridge.cli.tenders:tenders",
     "audit": "bridge.cli.audit:audit",
