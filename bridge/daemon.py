@@ -284,7 +284,6 @@ class Daemon:
         self._carry(effects)
         self.heart.start()
         self.registry.on_change(self._registry_changed)
-        self._ports = {port.port for port in self.registry.snapshot.ports}
         self.lanes.follow(self.registry.snapshot)
         self.displays.follow(self.registry.snapshot)
         self._start_control()
@@ -522,10 +521,6 @@ class Daemon:
         return reply
 
     def _registry_changed(self, snapshot: Snapshot) -> None:
-        named = {port.port for port in snapshot.ports}
-        for port in self._ports - named:
-            self.watch.gave_up(port)
-        self._ports = named
         self.lanes.follow(snapshot)
         self.displays.follow(snapshot)
         self.post(RegistryChanged())

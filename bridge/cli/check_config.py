@@ -17,6 +17,9 @@ def check_config() -> None:
 
     Prints OK, or everything that is wrong (exit status 2). As root, the secrets are read as the
     owner of state_dir.
+
+    \b
+    partpay-bridge check-config --config new.toml
     """
     remarks: tuple[Problem, ...] = ()
     try:

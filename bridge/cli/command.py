@@ -31,7 +31,7 @@ def _shared_options() -> list[click.Parameter]:
             metavar="FILE",
             expose_value=False,
             callback=_keep(_CONFIG),
-            help=f"The configuration; {DEFAULT_FILE} unless given.",
+            help=f"Else {DEFAULT_FILE}.",
         ),
         click.Option(
             ["--json"],

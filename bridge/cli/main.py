@@ -75,11 +75,9 @@ def program() -> None:
     """PartPay on payment terminals: the bridge between the two.
 
     \b
-    partpay-bridge check-config
     partpay-bridge merchants add --id M1 --name "Shoe Shop"
-    partpay-bridge terminals add --terminal-id T1 --serial S1 --port /dev/ttyUSB0 \\
-        --dialect native --merchant M1
-    partpay-bridge status
+    partpay-bridge pair
+    partpay-bridge doctor
     """
 
 

@@ -48,7 +48,11 @@ def merchants() -> None:
 @merchants.command("list")
 @click.option("--removed", is_flag=True, help="Those that were removed, too.")
 def list_(removed: bool) -> None:
-    """All merchants."""
+    """All merchants.
+
+    \b
+    partpay-bridge merchants list --removed
+    """
     columns: list[Column] = [("Id", "id"), ("Name", "name"), ("Client id", "client_id")]
     columns += [("Callback key", "callback_key_file"), ("Removed", "removed")][: 1 + removed]
     with rows(ListMerchants(removed)) as told:
@@ -58,7 +62,11 @@ def list_(removed: bool) -> None:
 @merchants.command()
 @click.argument("merchant_id", metavar="ID")
 def show(merchant_id: str) -> None:
-    """One merchant, and who changed it when."""
+    """One merchant, and who changed it when.
+
+    \b
+    partpay-bridge merchants show M1
+    """
     told = facts(ShowMerchant(merchant_id))
     put_facts(told, _FACTS)
     if not wants_json():
@@ -83,7 +91,11 @@ def add(
     client_secret_file: Path | None,
     callback_key_file: Path | None,
 ) -> None:
-    """Add a merchant, or bring one back that was removed."""
+    """Add a merchant, or bring one back that was removed.
+
+    \b
+    partpay-bridge merchants add --id M1 --name "Shoe Shop"
+    """
     merchant = Merchant(
         merchant_id, name, client_id, _whole(client_secret_file), _whole(callback_key_file)
     )
@@ -103,7 +115,11 @@ def set_(
     client_secret_file: str | None,
     callback_key_file: str | None,
 ) -> None:
-    """Change what is given; the rest stays."""
+    """Change what is given; the rest stays.
+
+    \b
+    partpay-bridge merchants set M1 --callback-key-file /etc/partpay-bridge/key-m1
+    """
     given = (name, client_id, client_secret_file, callback_key_file)
     if all(one is None for one in given):
         raise click.UsageError("nothing to change: give an option", click.get_current_context())
@@ -120,7 +136,11 @@ def set_(
 @merchants.command()
 @click.argument("merchant_id", metavar="ID")
 def remove(merchant_id: str) -> None:
-    """Retire a merchant: no new sales. What is open under it is finished with its credential."""
+    """Retire a merchant: no new sales. What is open under it is finished with its credential.
+
+    \b
+    partpay-bridge merchants remove M1
+    """
     told = facts(RemoveMerchant(merchant_id))
     put_facts(told, _FACTS)
     if told["terminals"]:
@@ -138,6 +158,9 @@ def import_(file: io.BufferedReader) -> None:
     Its first line names the columns: id,name and, where wanted,
     client_id,client_secret_file,callback_key_file. An empty cell means none. Merchants that are not
     in the file stay as they are.
+
+    \b
+    partpay-bridge merchants import merchants.csv
     """
     told = facts(ImportMerchants(tuple(_read_csv(file.read(CSV_MAX_BYTES + 1), file.name))))
     if wants_json():

@@ -25,6 +25,9 @@ def run() -> None:
     """Run the daemon until SIGTERM or SIGINT.
 
     Says `event=ready` on stderr, and tells systemd, once it takes sales.
+
+    \b
+    partpay-bridge run --config /etc/partpay-bridge/bridge.toml
     """
     settings = load(config_file())
     become_owner(settings.bridge.state_dir, _load_everything)

@@ -14,7 +14,11 @@ from bridge.control import Status
 def status() -> None:
     """Say what is going on, and what is wrong.
 
-    Exit status 1 where no daemon runs. See `bridge.status.StatusFacts` for the JSON.
+    Exit status 1 where no daemon runs.
+
+    \b
+    partpay-bridge status
+    partpay-bridge status --json | jq .conditions
     """
     told = facts(Status())
     if wants_json():

@@ -82,7 +82,12 @@ def tenders() -> None:
 def list_(
     open_only: bool, terminal: str | None, first_day: str | None, last_day: str | None, limit: int
 ) -> None:
-    """The latest ones, newest first."""
+    """The latest ones, newest first.
+
+    \b
+    partpay-bridge tenders list --open
+    partpay-bridge tenders list --terminal T0000001 --from 2024-05-01
+    """
     with rows(ListTenders(open_only, terminal, first_day, last_day, limit)) as told:
         put_rows(told, _COLUMNS, none="none")
 
@@ -90,7 +95,11 @@ def list_(
 @tenders.command()
 @click.argument("key", metavar=_KEY)
 def show(key: str) -> None:
-    """One sale or refund, and everything that was written down of it."""
+    """One sale or refund, and everything that was written down of it.
+
+    \b
+    partpay-bridge tenders show T0000001/42
+    """
     told = facts(ShowTender(key))
     put_facts(told, _FACTS)
     if wants_json():
@@ -103,7 +112,11 @@ def show(key: str) -> None:
 @tenders.command()
 @click.argument("key", metavar=_KEY)
 def explain(key: str) -> None:
-    """What happened, in plain words: was money taken, and what is to be done."""
+    """What happened, in plain words: was money taken, and what is to be done.
+
+    \b
+    partpay-bridge tenders explain 42
+    """
     told = facts(ExplainTender(key))
     if wants_json():
         put_json(told)
@@ -114,7 +127,11 @@ def explain(key: str) -> None:
 
 @tenders.command()
 def attention() -> None:
-    """What needs a person."""
+    """What needs a person.
+
+    \b
+    partpay-bridge tenders attention
+    """
     columns: list[Column] = [
         ("Entry", "entry"),
         ("Since", "at"),
@@ -131,7 +148,11 @@ def attention() -> None:
 @click.argument("entries", metavar="ENTRY…", type=click.IntRange(1), nargs=-1)
 @click.option("--all", "every", is_flag=True, help="All that wait.")
 def acknowledge(entries: tuple[int, ...], every: bool) -> None:
-    """Say that a person has seen to it. ENTRY: as `tenders attention` lists it."""
+    """Say that a person has seen to it. ENTRY: as `tenders attention` lists it.
+
+    \b
+    partpay-bridge tenders acknowledge 3 4
+    """
     if bool(entries) == every:
         raise click.UsageError("give the entries, or --all", click.get_current_context())
     wanted: tuple[int | None, ...] = (None,) if every else entries
@@ -143,7 +164,11 @@ def acknowledge(entries: tuple[int, ...], every: bool) -> None:
 @click.option("--from", "first_day", callback=_day, metavar="D")
 @click.option("--to", "last_day", callback=_day, metavar="D")
 def totals(first_day: str | None, last_day: str | None) -> None:
-    """By merchant and day."""
+    """By merchant and day.
+
+    \b
+    partpay-bridge tenders totals --from 2024-05-01
+    """
     columns: list[Column] = [
         ("Day", "day"),
         ("Merchant", "merchant"),
@@ -164,6 +189,9 @@ def export(first_day: str, last_day: str) -> None:
     """CSV of what was taken and refunded, to match a settlement; both days included.
 
     Amounts are in minor units (cents).
+
+    \b
+    partpay-bridge tenders export --from 2024-05-01 --to 2024-05-31 > may.csv
     """
     with rows(Export(first_day, last_day)) as told:
         if wants_json():

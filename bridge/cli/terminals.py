@@ -48,7 +48,11 @@ def terminals() -> None:
 @terminals.command("list")
 @click.option("--removed", is_flag=True, help="Those that were removed, too.")
 def list_(removed: bool) -> None:
-    """All terminals."""
+    """All terminals.
+
+    \b
+    partpay-bridge terminals list
+    """
     columns: list[Column] = [
         ("Terminal", "terminal"),
         ("Serial", "serial"),
@@ -67,7 +71,11 @@ def list_(removed: bool) -> None:
 @terminals.command()
 @click.argument("key", metavar="TERMINAL[/SERIAL]")
 def show(key: str) -> None:
-    """One terminal, and who changed it when."""
+    """One terminal, and who changed it when.
+
+    \b
+    partpay-bridge terminals show T0000001
+    """
     told = facts(ShowTerminal(key))
     put_facts(told, _FACTS)
     if not wants_json():
@@ -106,6 +114,10 @@ def add(
 
     The same terminal id and serial number again keep their counters. Another serial number replaces
     the device that had this terminal id.
+
+    \b
+    partpay-bridge terminals add --terminal-id T1 --serial S1 --merchant M1 \\
+        --dialect native --port /dev/serial/by-id/usb-FTDI_…
     """
     pairing = Pairing(
         0,
@@ -142,7 +154,11 @@ def set_(
     display: str | None,
     name: str | None,
 ) -> None:
-    """Change what is given; the rest stays."""
+    """Change what is given; the rest stays.
+
+    \b
+    partpay-bridge terminals set T0000001 --profile mono-128x64
+    """
     request = SetTerminal(key, port, dialect, baud, merchant_ids or None, profile, display, name)
     if request == SetTerminal(key):
         raise click.UsageError("nothing to change: give an option", click.get_current_context())
@@ -154,7 +170,11 @@ def set_(
 @terminals.command()
 @click.argument("key", metavar="TERMINAL[/SERIAL]")
 def remove(key: str) -> None:
-    """Retire a terminal: no new sales. Outcomes that it has not stored are still told to it."""
+    """Retire a terminal: no new sales. Outcomes that it has not stored are still told to it.
+
+    \b
+    partpay-bridge terminals remove T0000001
+    """
     put_facts(facts(RemoveTerminal(key)), _FACTS)
 
 
@@ -164,6 +184,9 @@ def forget_keys(key: str) -> None:
     """Remove the keys of its pairing. From then on it is taken without any: pair it again.
 
     The terminal has its own menu for that: with keys that the bridge does not have it is refused.
+
+    \b
+    partpay-bridge terminals forget-keys T0000001
     """
     told = facts(ForgetKeys(key))
     put_facts(

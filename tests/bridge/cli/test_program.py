@@ -1,4 +1,5 @@
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,25 +15,69 @@ from bridge.cli.main import COMMANDS, program
 Invoke = Callable[..., Any]
 
 
-def commands(command: click.Command, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+SCREEN_COLUMNS, SCREEN_LINES = 80, 30
+
+
+def commands(
+    command: click.Command, path: tuple[str, ...] = (), *, groups: bool = False
+) -> list[tuple[str, ...]]:
     if not isinstance(command, click.Group):
         return [path]
     context = click.Context(command)
-    found = []
+    found = [path] if groups else []
     for name in command.list_commands(context):
         inner = command.get_command(context, name)
         assert inner is not None
-        found += commands(inner, (*path, name))
+        found += commands(inner, (*path, name), groups=groups)
     return found
 
 
-@pytest.mark.parametrize("path", commands(program))
-def test_every_command_explains_itself_on_a_screen(bare: Invoke, path: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("path", commands(program, groups=True))
+def test_every_command_explains_itself_on_a_screen(
+    bare: Invoke, path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(SCREEN_COLUMNS))
     done = bare(*path, "--help")
     assert done.exit_status == 0
     assert "--config FILE" in done.out
     assert "--json" in done.out
-    assert len(done.out.splitlines()) <= 40
+    lines = done.out.splitlines()
+    assert len(lines) <= SCREEN_LINES
+    assert max(map(len, lines)) <= SCREEN_COLUMNS
+    example = f"partpay-bridge {' '.join(path)}".strip()
+    assert any(example in line for line in lines[1:]), f"{example}: say how it is called"
+
+
+def test_every_example_is_one_that_the_program_takes() -> None:
+    for path in commands(program, groups=True):
+        for words in _examples(path):
+            command: click.Command = program
+            context = click.Context(program, info_name="partpay-bridge")
+            while isinstance(command, click.Group):
+                name = words.pop(0)
+                inner = command.get_command(context, name)
+                assert inner is not None, f"{path}: no command {name}"
+                command = inner
+                context = click.Context(command, parent=context)
+            # Raises where an option or argument is none of the command's; calls nothing.
+            command.make_parser(context).parse_args(words)
+
+
+def _examples(path: tuple[str, ...]) -> list[list[str]]:
+    command: click.Command = program
+    for name in path:
+        assert isinstance(command, click.Group)
+        inner = command.get_command(click.Context(command), name)
+        assert inner is not None
+        command = inner
+    text = (command.help or "").replace("\\\n", " ")
+    found = []
+    for line in text.splitlines():
+        if line.strip().startswith("partpay-bridge "):
+            words = shlex.split(line.strip(), comments=True)[1:]
+            ends = [at for at, word in enumerate(words) if word in ("|", ">")]
+            found.append(words[: ends[0]] if ends else words)
+    return found
 
 
 def test_the_page_names_these_commands() -> None:
@@ -44,6 +89,11 @@ def test_the_page_names_these_commands() -> None:
         *(f"terminals {verb}" for verb in ("add", "list", "show", "set", "remove", "forget-keys")),
         "pair",
         "status",
+        "ports",
+        "doctor",
+        "trace",
+        "display test",
+        *(f"profiles {verb}" for verb in ("list", "show")),
         *(f"tenders {verb}" for verb in ("list", "show", "attention", "acknowledge", "explain")),
         *(f"tenders {verb}" for verb in ("totals", "export")),
         "audit",
