@@ -16,7 +16,7 @@ from random import Random
 
 from tools.simulation.streams import Streams
 
-OFF_CHANCE = 0.45
+OFF_CHANCE = 0.35
 """How often a kind is off in a world."""
 
 
@@ -82,6 +82,9 @@ AT_A_CHANCE: dict[str, Kind] = {
     "rogue.stored": Kind(0.06, "L7", "STORED with a wrong code or counter, or twice"),
     "rogue.refund": Kind(0.06, "L7", "REFUND of nothing, of too much, of a refund"),
     "rogue.other": Kind(0.06, "L7", "a message in another terminal's name"),
+    "rogue.unkeyed": Kind(
+        0.08, "C2", "on an authenticated link: a message without a code, or with a wrong one"
+    ),
     "rogue.unknown": Kind(0.06, "L7", "a whole frame that says nothing"),
     # the way to PartPay and back, for each call
     "call.refused": Kind(0.04, "H1", "no connection: surely not sent"),

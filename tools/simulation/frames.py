@@ -60,6 +60,12 @@ def _stx_bodies(data: bytes) -> set[bytes]:
             check = ETX
             for byte in body:
                 check ^= byte
-            if check == data[end + 1]:
+            if check == data[end + 1] and _text_check_is_right(body):
                 found.add(body)
     return found
+
+
+def _text_check_is_right(body: bytes) -> bool:
+    """DF7E, the last object of every message in text."""
+    before, mark, told = body.rpartition(b"\x1cDF7E=")
+    return bool(mark) and told == b"%04X" % kermit(before)

@@ -246,6 +246,9 @@ class Line:
         """
         if way.damaged_at is None:
             return True
+        if message in self._world.forged_frames and message not in way.said:
+            text = f"{self.name}: {message} was taken without a right code"
+            self._world.oracles.require(False, "forged-frame", text)
         if message in way.said or _same_welcome(message, way.said):
             if self._world.schedule.now - way.damaged_at > CLEAN_AFTER_S:
                 way.damaged_at = None

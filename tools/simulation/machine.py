@@ -173,8 +173,8 @@ class Port:
                 world.by_chance(f"{self.line.name} up: {event.message}")
             world.observer.heard(self.life, event)
             message = event.message
-            if isinstance(message, link.Tender | link.Refund) and world.oracles.is_stored(message):
-                self.life.repeats.add((message.terminal_id, message.counter))
+            if isinstance(message, link.Tender | link.Refund) and world.machine.made:
+                self.life.repeats.append((message, world.oracles.repeated(message)))
         self.life.post(event)
 
     def _draw(
@@ -196,8 +196,12 @@ class Port:
     def _trace(self, direction: str, kind: str, data: object) -> None:
         if direction == "out" and kind == "message":
             self.line.down.said.append(data)
+            hello = self.lane.hello
+            world = self.life.world
+            here = None if hello is None else hello.terminal_id
+            world.oracles.said_on(self.line.name, data, here)
             if isinstance(data, link.Refused):
-                self.life.world.happened(f"REFUSED {data.reason}")
+                world.happened(f"REFUSED {data.reason}")
 
 
 class Life:
@@ -210,8 +214,8 @@ class Life:
         self.queue: list[Event] = []
         self.pools = self.world.network.pools()
         self.replies: list[Reply] = []
-        self.repeats: set[tuple[str, int]] = set()
-        """TENDER and REFUND that came again, though their outcome is stored."""
+        self.repeats: list[tuple[link.Tender | link.Refund, str]] = []
+        """TENDER and REFUND of the next batch, and what they were to what was written when they came."""
         self.creates: set[str] = set()
         """Gateway references of creates that have no answer yet."""
         self.ports: dict[str, Port] = {}
@@ -364,6 +368,7 @@ class Machine:
         if self.life is life:
             self._starts = 0
             self.made = True
+            self.world.oracles.durable()
             for line in self.world.lines:
                 life.ports[line.name] = Port(life, line)
                 if line.present:
@@ -427,21 +432,15 @@ class Machine:
             life.engine.poisoned == 0, "set-aside", "an event was set aside; the journal says why"
         )
         self.world.observer.turned(life, batch, effects)
+        cleared = any(isinstance(effect, ClearPanel) for effect in effects)
         if cut is not None:
             cut = int(cut * (len(effects) + 1))
             for lost in effects[cut:]:
                 self.world.observer.lost(lost)
             effects = effects[:cut]
-        repeated, life.repeats = life.repeats, set()
-        if repeated:
-            repeated -= {
-                (event.message.terminal_id, event.message.counter)
-                for event in batch
-                if isinstance(event, Heard) and isinstance(event.message, link.Query | link.Cancel)
-            }
-        cleared = any(isinstance(effect, ClearPanel) for effect in effects)
+        self._judge_repeats(life, batch, effects)
         for effect in effects:
-            self._let_out(life, effect, repeated, cleared=cleared)
+            self._let_out(life, effect, cleared=cleared)
         touched = dict.fromkeys(
             lane for effect in effects if (lane := getattr(effect, "lane", None)) is not None
         )
@@ -500,9 +499,35 @@ class Machine:
         if self.world.faults.hits("disk.open"):
             self.cannot_open = self.world.faults.stream("disk.open").choice((1, 2, 5))
 
-    def _let_out(
-        self, life: Life, effect: Effect, repeated: set[tuple[str, int]], *, cleared: bool
-    ) -> None:
+    def _judge_repeats(self, life: Life, batch: list[Event], effects: list[Effect]) -> None:
+        """I-9, I-10: other content, or what is stored, gets REFUSED 3 and nothing else."""
+        repeats, life.repeats = life.repeats, []
+        for event in batch:
+            if isinstance(event, Heard) and isinstance(event.message, link.Stored):
+                self.world.oracles.stored(event.message.terminal_id, event.message.counter)
+        for message, what in repeats:
+            if what not in ("other", "stored"):
+                continue
+            key = (message.terminal_id, message.counter)
+            asked = any(
+                isinstance(event, Heard)
+                and event.message is not message
+                and getattr(event.message, "counter", key[1]) in (key[1], None)
+                for event in batch
+            )
+            told = [
+                effect.message.type_name
+                for effect in effects
+                if isinstance(effect, Say)
+                and isinstance(effect.message, link.Accepted | link.Outcome)
+                and (effect.message.terminal_id, effect.message.counter) == key
+            ]
+            late = len(batch) > 1 or asked
+            self.world.oracles.require(
+                late or not told, "repeat-taken", f"{message} is {what} content, and gets {told}"
+            )
+
+    def _let_out(self, life: Life, effect: Effect, *, cleared: bool) -> None:
         world, oracles = self.world, self.world.oracles
         match effect:
             case Say(lane=lane, message=message):
@@ -510,10 +535,7 @@ class Machine:
                     case link.Accepted():
                         oracles.accepted(lane, message)
                     case link.Outcome():
-                        oracles.outcome(
-                            message,
-                            repeated_tender=(message.terminal_id, message.counter) in repeated,
-                        )
+                        oracles.outcome(message, life.now())
                         if message.response_code != "00":
                             world.gap("outcome-said", message.terminal_id, message.counter)
                     case link.Progress():

@@ -33,6 +33,10 @@ ROW = (
 )
 
 
+NZD = 554
+FULL_SYNC = 2
+
+
 class Violation(Exception):  # noqa: N818 - what was found
     """Something happened that may never happen."""
 
@@ -114,14 +118,6 @@ class Oracles:
         said = self.contents.get((terminal_id, counter))
         return said[0] if said else None
 
-    def is_stored(self, message: link.Tender | link.Refund) -> bool:
-        """Whether the terminal is known to have this outcome in its storage."""
-        found = self._world.machine.disk.execute(
-            "SELECT stored FROM tenders WHERE pairing=? AND counter=?",
-            (self._world.number_of[message.terminal_id], message.counter),
-        ).fetchone()
-        return found is not None and bool(found[0])
-
     def is_same_sale(self, terminal_id: str, counter: int) -> bool:
         """What a person sees who compares the till's sale with what the bridge has by that counter."""
         till = self._world.till_of[terminal_id]
@@ -143,6 +139,84 @@ class Oracles:
             "other-amount",
             f"{lane}: ACCEPTED for {message.amount_minor}",
         )
+        self._limits((message.terminal_id, message.counter), row, message.currency)
+
+    def _limits(self, key: tuple[str, int], row: Row, currency: int) -> None:
+        """What may be taken at all: amount, currency, merchant, one open tender, refunds in their limits."""
+        world = self._world
+        pairing = world.pairing_of(key[0])
+        self.require(
+            row.amount_minor > 0 and currency == NZD, "limits", f"{key}: {row}, {currency}"
+        )
+        disk, number = world.machine.disk, world.number_of[key[0]]
+        if row.kind == "refund":
+            asked, original = disk.execute(
+                "SELECT total(r.amount_minor), o.amount_minor FROM tenders r JOIN tenders o"
+                " ON o.pairing=r.pairing AND o.counter=r.original_counter WHERE r.pairing=?"
+                " AND r.original_counter=? AND (r.code IS NULL OR r.code='00')",
+                (number, row.original_counter),
+            ).fetchone()
+            self.require(
+                asked <= original, "limits", f"{key}: refunds of {asked} in all, of {original}"
+            )
+            return
+        tenders = [said for said in self.contents[key] if hasattr(said, "merchant")]
+        wanted = {said.merchant or pairing.merchants[0] for said in tenders}
+        self.require(
+            row.merchant in pairing.merchants and row.merchant in wanted,
+            "limits",
+            f"{key}: for {row.merchant}, keyed for {wanted}, allowed {pairing.merchants}",
+        )
+        count = disk.execute(
+            "SELECT count(*) FROM tenders WHERE pairing=? AND kind='tender' AND code IS NULL",
+            (number,),
+        ).fetchone()[0]
+        self.require(count <= 1, "limits", f"{key}: {count} open tenders at one terminal")
+
+    def repeated(self, message: link.Tender | link.Refund) -> str:
+        """What this message is to what is written: "" new, "same", "stored", or "other" content."""
+        found = self._world.machine.disk.execute(
+            "SELECT stored, kind, amount_minor, form FROM tenders WHERE pairing=? AND counter=?",
+            (self._world.number_of[message.terminal_id], message.counter),
+        ).fetchone()
+        if found is None:
+            return ""
+        stored, kind, amount_minor, form = found
+        if stored:
+            return "stored"
+        flat = json.loads(form)
+        if hasattr(message, "original_counter"):
+            same = kind == "refund" and flat.get("original_counter") == message.original_counter
+        else:
+            told = (flat.get("reference"), flat.get("asked_merchant"), flat["currency"])
+            said = (message.reference, message.merchant, message.currency)
+            same = kind == "tender" and told == said
+        return "same" if same and amount_minor == message.amount_minor else "other"
+
+    def stored(self, terminal_id: str, counter: int) -> None:
+        """I-19: STORED is believed only where the terminal does keep this code."""
+        row = self.row(terminal_id, counter)
+        if row is not None and row.stored:
+            self.require(
+                self.kept.get((terminal_id, counter)) == {row.code},
+                "not-stored",
+                f"{terminal_id} {counter}: taken for stored as {row.code},"
+                f" kept {self.kept.get((terminal_id, counter))}",
+            )
+
+    def said_on(self, lane: str, message: Any, terminal_id: str | None) -> None:
+        """I-18: what names a terminal is said to that terminal alone."""
+        named = getattr(message, "terminal_id", None)
+        self.require(
+            named in (None, terminal_id) or message.type_name == "REFUSED",
+            "isolation",
+            f"{lane}: {message} said to {terminal_id}",
+        )
+
+    def durable(self) -> None:
+        """The journal asks for what it promises: every commit flushed."""
+        level = self._world.machine.disk.execute("PRAGMA synchronous").fetchone()[0]
+        self.require(level >= FULL_SYNC, "not-durable", f"PRAGMA synchronous is {level}")
 
     def _written(self, terminal_id: str, counter: int, what: str) -> Row:
         row = self.row(terminal_id, counter)
@@ -157,8 +231,11 @@ class Oracles:
             row.amount_minor == message.amount_minor, "other-amount", f"PROGRESS {message}"
         )
 
-    def outcome(self, message: link.Outcome, *, repeated_tender: bool) -> None:
-        """I-1, I-4, I-5, I-10, I-15: written, never another, true, and nothing owed is forgotten."""
+    def outcome(self, message: link.Outcome, now: float) -> None:
+        """I-1, I-4, I-5, I-15: written, never another, true, and nothing owed is forgotten.
+
+        `now`: the bridge's boot clock.
+        """
         key = (message.terminal_id, message.counter)
         row = self._written(*key, "OUTCOME")
         code = message.response_code
@@ -172,17 +249,28 @@ class Oracles:
         first = self.told.setdefault(key, told)
         self.told_at.setdefault(key, self._world.schedule.now)
         self.require(first == told, "outcome-changed", f"{key}: told {first}, now {told}")
-        self.require(
-            not (repeated_tender and bool(row.stored)),
-            "stored-repeated",
-            f"TENDER {key} was stored, and is answered by its outcome",
-        )
+        if code != "00" and row.kind == "tender" and first is told:
+            self._no_approval_known(key, now)
         if row.kind == "refund":
             self._refund_outcome(key, row)
         elif code == "00":
             self._approved(key, row, message.order_id)
         else:
             self.owed(key, row)
+
+    def _no_approval_known(self, key: tuple[str, int], now: float) -> None:
+        """A tender that is closed just now, and not by 00: PartPay had not told that it is paid."""
+        form = self._world.machine.disk.execute(
+            "SELECT form FROM tenders WHERE pairing=? AND counter=?",
+            (self._world.number_of[key[0]], key[1]),
+        ).fetchone()[0]
+        flat = json.loads(form)
+        told = {value for name, value in flat.items() if name.endswith(".told")}
+        self.require(
+            flat.get("closed_at") != now or not told & {"approved", "complete"},
+            "approval-ignored",
+            f"{key}: {flat['outcome.code']}, though PartPay had told {told}",
+        )
 
     def _approved(self, key: tuple[str, int], row: Row, order_id: str | None) -> None:
         order = order_id and self._world.partpay.order(order_id)
@@ -231,8 +319,11 @@ class Oracles:
         type_code = message.refused[0]
         if type_code not in (0x10, 0x13) or message.terminal_id is None or message.counter is None:
             return
+        kind = "tender" if type_code == 0x10 else "refund"
         if message.reason in (4, 5, 7, 8, 10):
             row = self.row(message.terminal_id, message.counter)
+            if row is not None and row.kind != kind:
+                return  # what came right after it under the same counter
             self.require(
                 row is None
                 or (message.reason == 10 and (bool(row.stored) or self._world.machine.disk_lied)),

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from tools.terminal.images import PanelImage
 
 NZD = 554
+ROGUE = (
+    "second", "content", "repeat", "cancel", "stored", "refund", "other", "unkeyed", "unknown",
+)  # fmt: skip
 GAP_CHANCE = 0.12
 LAST_CANCEL_S = 240.0
 """After so long a cashier has had enough, whatever happens."""
@@ -196,16 +199,7 @@ class Cashier:
 
     def _rogue(self, number: int) -> None:
         faults = self._world.faults
-        for what in (
-            "second",
-            "content",
-            "repeat",
-            "cancel",
-            "stored",
-            "refund",
-            "other",
-            "unknown",
-        ):
+        for what in ROGUE:
             if faults.hits(f"rogue.{what}"):
                 after = faults.stream(f"rogue.{what}").choice((0.05, 0.5, 3.0, 10.0, 30.0))
                 self._later(after, self._break_rule, what)
@@ -243,6 +237,9 @@ class Cashier:
             case "other":
                 other = draw.choice([t.terminal_id for t in self._world.tills])
                 self.till.rogue(link.Cancel(other, max(kept.counter, 1)))
+            case "unkeyed":
+                if self._world.keyed:
+                    self._world.unkeyed_frame(self.till, draw, max(kept.counter, 1))
             case "unknown":
                 self._world.unknown_frame(self.till, draw)
 

@@ -19,6 +19,7 @@ from typing import Any
 from bridge.engine import Rules
 from bridge.registry import Merchant, Pairing, Snapshot
 from bridge.tender import Confirm, Timing
+from drivers.link import messages as link
 from drivers.link.authentication import KEY_BYTES, SESSION_NONCE_BYTES, Keys
 from drivers.link.dialect import dialect_named
 from tools.simulation.accidents import Accidents
@@ -51,8 +52,6 @@ ONE_IN = 5
 """One world in five has no callbacks, another one no polling."""
 OBSERVED_EVERY = 2
 """One world in so many is watched for the conditions that have to come about."""
-STEPS_BETWEEN = 16
-"""Steps between two looks at whether the cashiers are done."""
 QUIET_WORLD_S = 4 * 3600.0
 """No world sells for longer than that."""
 _NO_DECISIONS = frozenset({"up", "down", "accident"})
@@ -123,6 +122,8 @@ class World:
         self._decisions = blake2b(digest_size=16)
         self._trace: list[tuple[float, str, tuple[object, ...]]] | None = [] if plan.trace else None
         self.tenders = 0
+        self.forged_frames: list[object] = []
+        """What somebody without keys has said on an authenticated link."""
         draw = self.streams.of("world")
         self.dialect = dialect_named("native" if draw.random() < 0.7 else "classic")
         self.baud = draw.choice((115_200, 115_200, 19_200, 921_600))
@@ -313,6 +314,26 @@ class World:
         if till.line.connected:
             till.line.inject(till.line.up, frame)
 
+    def unkeyed_frame(self, till: Till, draw: Any, counter: int) -> None:
+        """Somebody on the cable without the keys says something as this terminal."""
+        name = till.terminal_id
+        message: link.FromTerminal = draw.choice(
+            (
+                link.Stored(name, counter, draw.choice(("00", "17"))),
+                link.Cancel(name, counter),
+                link.Tender(name, counter + 3, draw.randrange(1, 9999), 554),
+            )
+        )
+        encode, number = self.dialect.encoding.encode, draw.randrange(1, 256)
+        if draw.random() < 0.5:
+            code = draw.randbytes(8)
+            body = encode(message, number, message_counter=10**6, code=lambda _: code)
+        else:
+            body = encode(message, number)
+        if till.line.connected:
+            self.forged_frames.append(message)
+            till.line.inject(till.line.up, self.dialect.framing.encode(body))
+
     # -- records -----------------------------------------------------------------------------
 
     def happened(self, condition: str) -> None:
@@ -370,8 +391,10 @@ class World:
 
     def _sell(self) -> None:
         step, schedule, people = self.schedule.step, self.schedule, self.people
-        while not people.done and schedule.now < QUIET_WORLD_S:
-            for _ in range(STEPS_BETWEEN):
+        until = 0.0
+        while not people.done and until < QUIET_WORLD_S:
+            until += LOOK_EVERY_S
+            while schedule.next_at() < until:
                 step()
         # The last sales are still under way: some time for them to meet faults too.
         until = schedule.now + self.streams.of("world").uniform(0.0, 40.0)

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.link.dialect import DIALECTS
+from drivers.link.messages import Cancel, Ping
 from tools.simulation.frames import bodies, kermit
 
 
@@ -18,8 +19,14 @@ def test_a_frame_of_the_session_is_found_and_a_damaged_one_is_not(body: bytes) -
     assert body not in bodies("dle-crc16", damaged)
 
 
-@pytest.mark.parametrize("body", [b"100112", b"1001\x1c9F1C=T1"])
-def test_the_same_of_the_other_framing(body: bytes) -> None:
-    frame = DIALECTS["classic"].framing.encode(body)
+@pytest.mark.parametrize("message", [Ping(), Cancel("T0000001", 7)])
+def test_the_same_of_the_other_framing(message: Ping | Cancel) -> None:
+    dialect = DIALECTS["classic"]
+    body = dialect.encoding.encode(message, 5)
+    frame = dialect.framing.encode(body)
     assert bodies("stx-lrc", b"\x15" + frame) == {body}
     assert bodies("stx-lrc", frame[:-1] + bytes((frame[-1] ^ 4,))) == set()
+    two_bits = bytearray(body)  # of one column: the LRC does not see them, DF7E does
+    two_bits[2] ^= 1
+    two_bits[3] ^= 1
+    assert bodies("stx-lrc", dialect.framing.encode(bytes(two_bits))) == set()
