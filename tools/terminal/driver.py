@@ -255,14 +255,21 @@ class TerminalOnPty:
 class TerminalProcess:
     """`python -m tools.terminal --json` as a process. A context manager.
 
-    `options` are those of the command line, without `--json`. Methods as of TerminalOnPty.
+    `options` are those of the command line, without `--json`. `python`: what runs it, such as an
+    interpreter in another root. Methods as of TerminalOnPty.
     """
 
-    def __init__(self, options: Sequence[str], *, root: Path | None = None) -> None:
+    def __init__(
+        self,
+        options: Sequence[str],
+        *,
+        root: Path | None = None,
+        python: Sequence[str] = (sys.executable,),
+    ) -> None:
         self.log = EventLog()
         self.wait_for = self.log.wait_for
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tools.terminal", "--json", *options],
+            [*python, "-m", "tools.terminal", "--json", *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

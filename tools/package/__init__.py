@@ -1,0 +1,1 @@
+"""The Debian package: built from the project alone, and tried in a Debian of its own."""
