@@ -323,7 +323,9 @@ class Lane:
     @property
     def quiet(self) -> bool:
         """Nothing waits to be said, or for its acknowledgement."""
-        return self._stage is Stage.AWAY or self._session.idle
+        if self._stage is Stage.AWAY:
+            return True
+        return self._session.idle and self._pairing_refused is None
 
     # -- the line ----------------------------------------------------------------------------
 

@@ -61,8 +61,9 @@ ROW_EVERY_S: Final = 1.0
 FIND_WAIT_S: Final = 120.0
 """How long a terminal is looked for on a port that nobody has said the dialect of."""
 FIND_PAUSE_S: Final = 1.0
-QUIET_WAIT_S: Final = 1.0
-"""How long what was said last (REFUSED 9) may take to leave, before the port is given back."""
+QUIET_WAIT_S: Final = 2.0
+"""How long what was said last (REFUSED 9, once a second) may take to leave, before the port is given back."""
+QUIET_LOOK_S: Final = 0.02
 
 Ask = Callable[..., Answer | Silence | Trouble]
 
@@ -257,13 +258,21 @@ class _Talk:
             self._changed.notify_all()
         if not self._lent:
             return
-        ends = desk.now() + QUIET_WAIT_S
-        at = desk.lanes.by_port.get(self.port)
-        pause = threading.Event()
-        while at is not None and not at.lane.quiet and desk.now() < ends:
-            pause.wait(0.02)
+        self._wait_until_said()
         desk.lanes.give_back(self.port)
         desk.post(TechnicianAt(self.port, here=False))
+
+    def _wait_until_said(self) -> None:
+        at = self._desk.lanes.by_port.get(self.port)
+        if at is None:
+            return
+        begun, pause = threading.Event(), threading.Event()
+        at.with_lane(lambda lane, now: begun.set())
+        begun.wait(QUIET_WAIT_S)
+        tries = int(QUIET_WAIT_S / QUIET_LOOK_S)
+        while not at.lane.quiet and tries:
+            pause.wait(QUIET_LOOK_S)
+            tries -= 1
 
     # -- the port ------------------------------------------------------------------------------------------------
 
