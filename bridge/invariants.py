@@ -37,13 +37,11 @@ def broken(before: Tender | None, after: Tender) -> Iterator[InvariantBroken]:
         yield InvariantBroken(TRUE_APPROVAL, "the amount would change")
     if after.kind is Kind.REFUND:
         return
-    if (
-        outcome is not None
-        and outcome.code == outcomes.APPROVED
-        and not any(map(_evident, after.attempts))
-    ):
-        yield InvariantBroken(TRUE_APPROVAL, "00 without an approval")
+    # What comes to light afterwards changes nothing that was said: it is written down beside it.
     if outcome is not None and (before is None or before.outcome is None):
+        proof = (_evident(a) and a.order_id == outcome.order_id for a in after.attempts)
+        if outcome.code == outcomes.APPROVED and not any(proof):
+            yield InvariantBroken(TRUE_APPROVAL, "00 without an approval of that order")
         for a in after.attempts:
             booked = outcome.code == outcomes.APPROVED and a.order_id == outcome.order_id
             if not booked and a.owed is Owed.NONE and _may_be_paid(a):
