@@ -1,0 +1,176 @@
+"""While the journal cannot be written: nothing new is taken, what is written is told, and nothing is forgotten."""
+
+import errno
+import sqlite3
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from bridge.effects import Answer
+from bridge.engine import NOT_WRITTEN, is_full
+from bridge.events import Acknowledged
+from bridge.journal.journal import Journal
+from bridge.tender import State
+from drivers.link import messages as link
+from tests.bridge.shop import Shop
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    shop = Shop(tmp_path)
+    shop.hello()
+    return shop
+
+
+def broken(shop: Shop) -> None:
+    """The next commit fails, and so does opening it anew."""
+    shop.journal_fails = sqlite3.OperationalError("database or disk is full")
+    assert shop.engine._journal is not None
+    shop.engine._journal._db.execute("BEGIN")
+
+
+def mended(shop: Shop) -> None:
+    shop.journal_fails = None
+    shop.advance(1.0)
+
+
+def refusal(said: list[link.Message]) -> tuple[int, str | None]:
+    assert isinstance(said[-1], link.Refused)
+    return said[-1].reason, said[-1].text
+
+
+def test_tender_and_refund_are_refused_with_a_text(shop: Shop) -> None:
+    shop.sell()
+    shop.callback("approved")
+    shop.status("approved")
+    shop.stored()
+    broken(shop)
+    assert refusal(shop.refund(2, 1, 100)) == (10, "TEST CANNOT WRITE NOW")
+    assert refusal(shop.tender(3)) == (10, "TEST CANNOT WRITE NOW")
+    mended(shop)
+    assert isinstance(shop.refund(2, 1, 100)[0], link.Accepted)
+    assert isinstance(shop.tender(3)[0], link.Accepted)
+
+
+def test_a_nearly_full_disk_takes_no_refund(shop: Shop) -> None:
+    shop.sell()
+    shop.callback("approved")
+    shop.status("approved")
+    shop.stored()
+    shop.free_bytes = 1000
+    assert refusal(shop.refund(2, 1, 100)) == (10, "TEST CANNOT WRITE NOW")
+    shop.free_bytes = 10**10
+    assert isinstance(shop.refund(2, 1, 100)[0], link.Accepted)
+
+
+def test_whoever_is_not_paired_is_told_so_all_the_same(shop: Shop) -> None:
+    broken(shop)
+    said = shop.hear(link.Tender("T0000009", 1, 100, currency=554), "/dev/ttyS7")
+    assert refusal(said) == (1, "TEST NOT PAIRED")
+
+
+def test_what_is_open_is_told_as_it_is_written(shop: Shop) -> None:
+    shop.sell()
+    broken(shop)
+    for said in (shop.query(), shop.cancel(), shop.tender()):
+        assert [type(m) for m in said] == [link.Accepted, link.Progress]
+    assert shop.query(9) == []
+    assert shop.query(None) == []
+    mended(shop)
+    assert shop.known().state is State.ORDERED, "the cancel was not taken: it is said again"
+
+
+def test_an_outcome_is_told_as_it_is_written(shop: Shop) -> None:
+    shop.sell()
+    shop.callback("approved")
+    shop.status("approved")
+    broken(shop)
+    assert [m.response_code for m in shop.query() if isinstance(m, link.Outcome)] == ["00"]
+    assert [m.response_code for m in shop.tender() if isinstance(m, link.Outcome)] == ["00"]
+
+
+def test_what_a_person_has_seen_is_not_written(shop: Shop) -> None:
+    reply: Future[int] = Future()
+    broken(shop)
+    shop.post(Acknowledged(None, "ana", reply))
+    assert reply.result(timeout=0) == NOT_WRITTEN
+    assert shop.callback_503()
+
+
+def test_a_line_that_went_down_meanwhile_is_not_welcomed_later(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pairing moves to another line, which goes down in a batch that is not written."""
+    shop.hello(lane="/dev/ttyS1")
+
+    def fails(_: Journal) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Journal, "commit", fails)
+        shop.unplug("/dev/ttyS1")
+    mended(shop)
+    mark = len(shop.said)
+    shop.advance(15.0)
+    assert not [m for m in shop.said[mark:] if isinstance(m, link.Welcome)]
+    assert shop.engine.poisoned == 0
+    shop.hello()
+    shop.advance(13.0)
+    assert [type(m) for m in shop.said[mark:]] == [link.Welcome]
+
+
+def test_a_disk_that_is_full_at_the_start(tmp_path: Path) -> None:
+    first = Shop(tmp_path)
+    first.hello()
+    first.tender()
+    first.engine.close()
+    late = Shop.__new__(Shop)
+    late.__dict__.update(first.__dict__)
+    late.journal_fails = OSError(errno.ENOSPC, "No space left on device")
+    late.start = lambda: None  # type: ignore[method-assign]
+    Shop.__init__(late, tmp_path)
+    late.journal_fails = OSError(errno.ENOSPC, "No space left on device")
+    made = Shop.start
+    try:
+        made(late)
+    except OSError as error:
+        late.engine.start_later(error)
+    assert late.engine.head is None
+    assert late.engine.archive("2030-01-01") is None
+    assert refusal(late.hear(link.Tender("T0000001", 7, 100, currency=554)))[0] in (1, 10)
+    late.journal_fails = None
+    late.advance(1.0)
+    assert late.engine.why_not_writing is None
+    assert late.engine.head is not None
+    late.hello()
+    assert late.known().state is State.ACCEPTED
+
+
+def test_which_errors_are_a_full_disk() -> None:
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    assert is_full(full)
+    assert is_full(OSError(errno.ENOSPC, ""))
+    assert is_full(OSError(errno.EDQUOT, ""))
+    assert not is_full(OSError(errno.EIO, ""))
+    assert not is_full(sqlite3.OperationalError("disk I/O error"))
+
+
+def test_answers_that_wait_are_all_given(shop: Shop) -> None:
+    broken(shop)
+    mark = len(shop.effects)
+    assert shop.callback_503()
+    assert [e.status for e in shop.effects[mark:] if isinstance(e, Answer)] == [503]
+
+
+def test_nothing_is_said_twice_by_a_journal_that_comes_back(shop: Shop) -> None:
+    shop.sell()
+    broken(shop)
+    shop.advance(30.0)
+    mark = len(shop.said)
+    mended(shop)
+    assert shop.known().attempt.payload is not None
+    shop.callback("approved")
+    shop.status("approved")
+    assert [m.response_code for m in shop.said[mark:] if isinstance(m, link.Outcome)] == ["00"]
