@@ -73,7 +73,10 @@ def compiler() -> str:
 
 
 def build(out: Path, *targets: str) -> Path:
-    """Build the example terminal into `out` with the Makefile; its path. NoCompiler, BuildFailed."""
+    """Build the example terminal into `out` with the Makefile; its path. NoCompiler, BuildFailed.
+
+    `targets`: those of the Makefile, and its variables: `sanitized`, `AUTHENTICATED=1`.
+    """
     make = shutil.which("make")
     if make is None:
         raise NoCompiler("no make: install it (Debian and Ubuntu: apt-get install make)")
@@ -336,6 +339,17 @@ class FirmwareTerminal:
 
     def end(self, counter: int) -> None:
         self.command(f"end {counter}")
+
+    def pair(self) -> None:
+        """Open pairing at the terminal's menu, where it was built to authenticate."""
+        self.command("pair")
+
+    def confirm(self, yes: bool) -> None:
+        """Say whether the six digits are the bridge's."""
+        self.command("yes" if yes else "no")
+
+    def forget_keys(self) -> None:
+        self.command("forget-keys")
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None

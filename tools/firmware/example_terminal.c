@@ -8,6 +8,7 @@
  */
 #define _XOPEN_SOURCE 600
 
+#include "example_crypto.h"
 #include "example_words.h"
 
 #include <errno.h>
@@ -192,6 +193,24 @@ static void tell(void *context, const pp_event *event)
     (void)context;
     print_event(stdout, event);
 }
+
+/* ---- Cryptography -------------------------------------------------------------------------------------------------- */
+
+#if PP_AUTHENTICATED_LINK
+/* Without it nothing may go on: keys that can be foretold are none. */
+static void random_bytes(void *context, uint8_t *bytes, size_t size)
+{
+    int source = open("/dev/urandom", O_RDONLY);
+    (void)context;
+    if (source < 0 || read(source, bytes, size) != (ssize_t)size) {
+        fputs("example_terminal: /dev/urandom gives nothing\n", stderr);
+        exit(1);
+    }
+    close(source);
+}
+
+static const pp_crypto CRYPTO = {NULL, example_sha256, example_x25519, random_bytes};
+#endif
 
 /* ---- The machine ------------------------------------------------------------------------------------------------ */
 
@@ -413,6 +432,9 @@ int main(int count, char **words)
     port.save = save;
     port.image = show;
     port.tell = tell;
+#if PP_AUTHENTICATED_LINK
+    port.crypto = &CRYPTO;
+#endif
     if (!pp_start(&m.terminal, &chosen.device, &port, now_ms())) {
         fputs("example_terminal: terminal id or serial number is missing, or too long\n", stderr);
         return 2;

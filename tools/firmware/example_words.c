@@ -11,6 +11,11 @@ const char COMMANDS[] = "  sale AMOUNT [REFERENCE]   begin a sale: sale 12.50 IN
                         "  query [COUNTER]           ask what became of it, or of the last one\n"
                         "  decide COUNTER yes|no     say whether the bridge's sale is this one\n"
                         "  end COUNTER               end what the bridge does not know\n"
+#if PP_AUTHENTICATED_LINK
+                        "  pair                      open pairing; then yes or no to the six digits\n"
+                        "  yes, no                   the six digits are the bridge's, or not\n"
+                        "  forget-keys               remove the keys of a pairing\n"
+#endif
                         "  status                    what is open\n"
                         "  quit\n";
 
@@ -190,6 +195,12 @@ void print_event(FILE *out, const pp_event *event)
             out, "person matter=%s counter=%" PRIu32 " amount_minor=%" PRIu64, matter_name(event->matter),
             event->counter, event->amount);
         break;
+    case PP_EVENT_DIGITS:
+        fprintf(out, "digits digits=%06" PRIu32, event->digits);
+        break;
+    case PP_EVENT_PAIRED:
+        fprintf(out, "pairing-ended why=%s", event->paired ? "paired" : "ended");
+        break;
     case PP_EVENT_STOPPED:
         fputs("failed why=\"the storage cannot be written\"", out);
         break;
@@ -302,6 +313,14 @@ bool run_command(pp_terminal *terminal, const char *line, uint32_t now, FILE *ou
         result = pp_decide(terminal, asked, strcmp(word[2], "yes") == 0, now);
     } else if (strcmp(word[0], "end") == 0 && count == 2 && read_number(word[1], &asked)) {
         result = pp_end_by_person(terminal, asked, now);
+#if PP_AUTHENTICATED_LINK
+    } else if (strcmp(word[0], "pair") == 0 && count == 1) {
+        result = pp_pair(terminal, now);
+    } else if ((strcmp(word[0], "yes") == 0 || strcmp(word[0], "no") == 0) && count == 1) {
+        result = pp_compared(terminal, strcmp(word[0], "yes") == 0, now);
+    } else if (strcmp(word[0], "forget-keys") == 0 && count == 1) {
+        result = pp_forget_keys(terminal, now);
+#endif
     } else if (strcmp(word[0], "status") == 0 && count == 1) {
         print_status(out, terminal);
         result = PP_OK;

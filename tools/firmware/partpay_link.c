@@ -316,53 +316,69 @@ static bool take_tlv(pp_message *message, int object, size_t at, size_t size)
     return true;
 }
 
-static bool decode_tlv(const uint8_t *body, size_t size, pp_message *message)
+/* One object of a body: where it stands, and where the next one begins. */
+typedef struct {
+    uint16_t tag;
+    size_t at;
+    size_t size;
+    size_t next;
+} object_place;
+
+static bool next_tlv(const uint8_t *body, size_t size, size_t place, object_place *found)
 {
-    size_t place = 2;
-    bool ended = false;
-    while (place < size) {
-        uint16_t tag = body[place++];
-        size_t length;
-        int object;
-        if (tag == 0 || ended) {
+    size_t length;
+    found->tag = body[place++];
+    if (found->tag == 0) {
+        return false;
+    }
+    if ((found->tag & 0x1F) == 0x1F) {
+        if (place >= size || (body[place] & 0x80) != 0) {
             return false;
         }
-        if ((tag & 0x1F) == 0x1F) {
-            if (place >= size || (body[place] & 0x80) != 0) {
-                return false;
-            }
-            tag = (uint16_t)(tag << 8 | body[place++]);
-        }
-        if (place >= size) {
+        found->tag = (uint16_t)(found->tag << 8 | body[place++]);
+    }
+    if (place >= size) {
+        return false;
+    }
+    length = body[place++];
+    if (length == 0x81) {
+        if (place + 1 > size || body[place] < 0x80) {
             return false;
         }
         length = body[place++];
-        if (length == 0x81) {
-            if (place + 1 > size || body[place] < 0x80) {
-                return false;
-            }
-            length = body[place++];
-        } else if (length == 0x82) {
-            if (place + 2 > size || body[place] == 0) {
-                return false;
-            }
-            length = (size_t)body[place] << 8 | body[place + 1];
-            place += 2;
-        } else if (length > 0x7F) {
+    } else if (length == 0x82) {
+        if (place + 2 > size || body[place] == 0) {
             return false;
         }
-        if (length > size - place) {
+        length = (size_t)body[place] << 8 | body[place + 1];
+        place += 2;
+    } else if (length > 0x7F) {
+        return false;
+    }
+    found->at = place;
+    found->size = length;
+    found->next = place + length;
+    return length <= size - place;
+}
+
+static bool decode_tlv(const uint8_t *body, size_t size, pp_message *message)
+{
+    object_place found;
+    size_t place;
+    bool ended = false;
+    for (place = 2; place < size; place = found.next) {
+        int object;
+        if (ended || !next_tlv(body, size, place, &found)) {
             return false;
         }
-        object = object_of(tag);
+        object = object_of(found.tag);
         if (object >= 0) {
-            if (pp_has(message, (pp_object)object) || !take_tlv(message, object, place, length)) {
+            if (pp_has(message, (pp_object)object) || !take_tlv(message, object, found.at, found.size)) {
                 return false;
             }
             message->has |= BIT(object);
             ended = object == PP_CODE;
         }
-        place += length;
     }
     return true;
 }
@@ -519,43 +535,52 @@ static size_t checked_text(const uint8_t *body, size_t size)
     return check == pp_crc16(0, body, text) ? text : 0;
 }
 
+static bool next_fs(const uint8_t *body, size_t size, size_t place, object_place *found)
+{
+    size_t start = place + 1;
+    size_t equals = start;
+    long tag;
+    if (body[place] != FS) {
+        return false;
+    }
+    for (found->next = start; found->next < size && body[found->next] != FS; found->next++) {
+    }
+    while (equals < found->next && body[equals] != '=') {
+        equals++;
+    }
+    if (equals == found->next) {
+        return false;
+    }
+    tag = read_tag(body + start, equals - start);
+    found->tag = (uint16_t)tag;
+    found->at = equals + 1;
+    found->size = found->next - found->at;
+    return tag >= 0;
+}
+
 static bool decode_fs(uint8_t *body, size_t size, pp_message *message)
 {
-    size_t place = 4;
+    object_place found;
+    size_t place;
     bool ended = false;
     size = checked_text(body, size);
     if (size == 0) {
         return false;
     }
     message->has |= BIT(PP_TEXT_CHECK); /* it has stood, at the end: another one is one too many */
-    while (place < size) {
-        size_t start = place + 1;
-        size_t equals = start;
-        size_t end;
-        long tag;
+    for (place = 4; place < size; place = found.next) {
         int object;
-        if (body[place] != FS || ended) {
+        if (ended || !next_fs(body, size, place, &found)) {
             return false;
         }
-        for (end = start; end < size && body[end] != FS; end++) {
-        }
-        while (equals < end && body[equals] != '=') {
-            equals++;
-        }
-        tag = equals < end ? read_tag(body + start, equals - start) : -1;
-        if (tag < 0) {
-            return false;
-        }
-        object = object_of((uint16_t)tag);
+        object = object_of(found.tag);
         if (object >= 0) {
-            if (pp_has(message, (pp_object)object)
-                || !take_fs(message, body, object, equals + 1, end - equals - 1)) {
+            if (pp_has(message, (pp_object)object) || !take_fs(message, body, object, found.at, found.size)) {
                 return false;
             }
             message->has |= BIT(object);
             ended = object == PP_CODE;
         }
-        place = end;
     }
     message->has &= ~BIT(PP_TEXT_CHECK);
     return true;
@@ -1166,6 +1191,318 @@ const pp_transaction *pp_open_sale(const pp_terminal *terminal)
     return place < 0 ? NULL : &terminal->kept.open[place];
 }
 
+/* ---- The authenticated link: codes (section 6) -------------------------------------------------------- */
+
+#if PP_AUTHENTICATED_LINK
+
+#define CODE_BYTES 8
+#define NONCE_BYTES 8
+#define KEY_ID_BYTES 4
+#define HASH_BYTES 32
+#define MAC_PARTS_MAX 4
+#define MAC_BLOCK_BYTES 64
+
+/* In a time that does not tell how much of it is equal. */
+static bool is_equal(const uint8_t *one, const uint8_t *other, size_t size)
+{
+    uint8_t difference = 0;
+    while (size-- > 0) {
+        difference = (uint8_t)(difference | (one[size] ^ other[size]));
+    }
+    return difference == 0;
+}
+
+static pp_part part_of(const void *data, size_t size)
+{
+    pp_part part;
+    part.data = data;
+    part.size = size;
+    return part;
+}
+
+static pp_part part_of_text(const char *text)
+{
+    return part_of(text, strlen(text));
+}
+
+/* HMAC-SHA256 with a key of 32 bytes. */
+static void mac(const pp_crypto *crypto, const uint8_t key[32], const pp_part *parts, size_t count, uint8_t out[32])
+{
+    uint8_t block[MAC_BLOCK_BYTES];
+    pp_part all[MAC_PARTS_MAX + 1];
+    size_t place;
+    for (place = 0; place < sizeof block; place++) {
+        block[place] = (uint8_t)(0x36 ^ (place < 32 ? key[place] : 0));
+    }
+    all[0] = part_of(block, sizeof block);
+    for (place = 0; place < count; place++) {
+        all[place + 1] = parts[place];
+    }
+    crypto->sha256(crypto->context, all, count + 1, out);
+    for (place = 0; place < sizeof block; place++) {
+        block[place] = (uint8_t)(0x5C ^ (place < 32 ? key[place] : 0));
+    }
+    all[1] = part_of(out, HASH_BYTES);
+    crypto->sha256(crypto->context, all, 2, out);
+}
+
+/* DF7F of a body up to it; `hash` is that of the HELLO for a WELCOME, else NULL. */
+static void code_of(
+    const pp_crypto *crypto, const uint8_t key[32], const uint8_t nonces[2 * NONCE_BYTES], const uint8_t *hash,
+    const uint8_t *body, size_t size, uint8_t code[HASH_BYTES])
+{
+    pp_part parts[3];
+    size_t count = 0;
+    parts[count++] = part_of(nonces, 2 * NONCE_BYTES);
+    if (hash != NULL) {
+        parts[count++] = part_of(hash, HASH_BYTES);
+    }
+    parts[count++] = part_of(body, size);
+    mac(crypto, key, parts, count, code);
+}
+
+/* The size of a body without DF7E, which may be wrong; 0: it has none where the dialect wants one. */
+static size_t without_check(pp_dialect dialect, const uint8_t *body, size_t size)
+{
+    size_t text = size - TEXT_CHECK_SIZE;
+    if (dialect == PP_NATIVE) {
+        return size;
+    }
+    if (size < TEXT_CHECK_SIZE || memcmp(body + text, TEXT_CHECK_HEAD, sizeof TEXT_CHECK_HEAD - 1) != 0) {
+        return 0;
+    }
+    return text;
+}
+
+#define CODE_HEAD_TEXT "\x1c" "DF7F="
+#define CODE_TEXT_SIZE (sizeof CODE_HEAD_TEXT - 1 + 12)
+
+/* What a code covers, and the code, by their place alone; 0: the body does not end with one. */
+static size_t find_code(pp_dialect dialect, const uint8_t *body, size_t size, uint8_t code[12])
+{
+    static const uint8_t head[3] = {0xDF, 0x7F, CODE_BYTES};
+    size_t start;
+    size = without_check(dialect, body, size);
+    if (dialect == PP_NATIVE) {
+        start = size - sizeof head - CODE_BYTES;
+        if (size < 2 + sizeof head + CODE_BYTES || memcmp(body + start, head, sizeof head) != 0) {
+            return 0;
+        }
+        memcpy(code, body + start + sizeof head, CODE_BYTES);
+        return start;
+    }
+    start = size - CODE_TEXT_SIZE;
+    if (size < 4 + CODE_TEXT_SIZE || memcmp(body + start, CODE_HEAD_TEXT, sizeof CODE_HEAD_TEXT - 1) != 0) {
+        return 0;
+    }
+    memcpy(code, body + start + sizeof CODE_HEAD_TEXT - 1, 12);
+    return unpack_base64(code, 12) == CODE_BYTES ? start : 0;
+}
+
+/* DF25 of a WELCOME, before its body is read. */
+static bool find_nonce(pp_dialect dialect, const uint8_t *body, size_t size, uint8_t nonce[12])
+{
+    object_place found;
+    size_t place;
+    size = without_check(dialect, body, size);
+    for (place = dialect == PP_NATIVE ? 2 : 4; place < size; place = found.next) {
+        if (!(dialect == PP_NATIVE ? next_tlv(body, size, place, &found) : next_fs(body, size, place, &found))) {
+            return false;
+        }
+        if (found.tag == DICTIONARY[PP_SESSION_NONCE].tag) {
+            if (dialect == PP_NATIVE) {
+                memcpy(nonce, body + found.at, found.size == NONCE_BYTES ? NONCE_BYTES : 0);
+                return found.size == NONCE_BYTES;
+            }
+            memcpy(nonce, body + found.at, found.size == 12 ? 12 : 0);
+            return found.size == 12 && unpack_base64(nonce, 12) == NONCE_BYTES;
+        }
+    }
+    return false;
+}
+
+/* What can be said of a body's code before it is read: reading changes it. */
+typedef struct {
+    bool right;
+    uint8_t nonces[2 * NONCE_BYTES]; /* of the session that a WELCOME begins */
+} code_check;
+
+static void check_code(const pp_terminal *t, const uint8_t *body, size_t size, code_check *check)
+{
+    const pp_seal *seal = &t->seal;
+    uint8_t code[12];
+    uint8_t right[HASH_BYTES];
+    uint8_t nonce[12];
+    const uint8_t *hash = NULL;
+    size_t signed_size;
+    bool welcome;
+    memset(check, 0, sizeof *check);
+    if (t->port.crypto == NULL || !seal->keyed || size < 4) {
+        return;
+    }
+    signed_size = find_code(t->device.dialect, body, size, code);
+    if (signed_size == 0) {
+        return;
+    }
+    if (t->device.dialect == PP_NATIVE) {
+        welcome = body[0] == PP_WELCOME;
+    } else {
+        welcome = body[0] == '8' && body[1] == '1';
+    }
+    if (welcome) {
+        if (!seal->said_hello || !find_nonce(t->device.dialect, body, size, nonce)) {
+            return;
+        }
+        memcpy(check->nonces, nonce, NONCE_BYTES);
+        memcpy(check->nonces + NONCE_BYTES, seal->nonce, NONCE_BYTES);
+        hash = seal->hello_hash;
+    } else if (seal->session) {
+        memcpy(check->nonces, seal->nonces, sizeof check->nonces);
+    } else {
+        return;
+    }
+    code_of(t->port.crypto, t->kept.keys.to_terminal, check->nonces, hash, body, signed_size, right);
+    check->right = is_equal(code, right, CODE_BYTES);
+}
+
+static bool is_of_pairing(uint8_t type)
+{
+    return type == PP_PAIR_OPEN || type == PP_PAIR_KEY || type == PP_PAIR_REVEAL || type == PP_PAIR_CONFIRM
+           || type == PP_PAIR_DONE;
+}
+
+typedef enum { VERDICT_TAKEN, VERDICT_NOT_AUTHENTIC, VERDICT_OLD } verdict;
+
+static verdict take_number(pp_seal *seal, const pp_message *message)
+{
+    uint32_t number = (uint32_t)pp_number(message, PP_MESSAGE_COUNTER);
+    if (!pp_has(message, PP_MESSAGE_COUNTER)) {
+        return VERDICT_NOT_AUTHENTIC;
+    }
+    if (number <= seal->taken) {
+        return VERDICT_OLD;
+    }
+    seal->taken = number;
+    return VERDICT_TAKEN;
+}
+
+static verdict judge_welcome(pp_seal *seal, const pp_message *message, const code_check *check)
+{
+    verdict found;
+    bool same = seal->session && memcmp(seal->nonces, check->nonces, sizeof seal->nonces) == 0
+                && memcmp(seal->session_hash, seal->hello_hash, sizeof seal->session_hash) == 0;
+    uint32_t taken = seal->taken;
+    if (!check->right) {
+        return VERDICT_NOT_AUTHENTIC;
+    }
+    if (!same) {
+        seal->taken = 0;
+    }
+    found = take_number(seal, message);
+    if (found != VERDICT_TAKEN) {
+        seal->taken = taken;
+        return found;
+    }
+    if (!same) {
+        seal->session = true;
+        seal->sent = 0;
+        memcpy(seal->nonces, check->nonces, sizeof seal->nonces);
+        memcpy(seal->session_hash, seal->hello_hash, sizeof seal->session_hash);
+    }
+    seal->welcomed = true;
+    return VERDICT_TAKEN;
+}
+
+/* Whether what came may be taken. A terminal with keys takes nothing that is not authenticated, but PAIR_*,
+ * IDENTIFY and REFUSED 9; between its HELLO and a right WELCOME it drops all else. */
+static verdict judge(pp_terminal *t, const pp_message *message, bool understood, const code_check *check)
+{
+    pp_seal *seal = &t->seal;
+    if (t->port.crypto == NULL || !seal->keyed || is_of_pairing(message->type)) {
+        return VERDICT_TAKEN;
+    }
+    if (understood && message->type == PP_IDENTIFY) {
+        return VERDICT_TAKEN;
+    }
+    if (understood && message->type == PP_REFUSED && pp_number(message, PP_REASON) == PP_NOT_AUTHENTICATED) {
+        return VERDICT_TAKEN;
+    }
+    if (understood && message->type == PP_WELCOME) {
+        return judge_welcome(seal, message, check);
+    }
+    if (seal->said_hello && !seal->welcomed) {
+        return VERDICT_OLD;
+    }
+    if (!check->right) {
+        return VERDICT_NOT_AUTHENTIC;
+    }
+    return understood ? take_number(seal, message) : VERDICT_TAKEN;
+}
+
+/* DF20, DF25 and, where there are keys, DF27. DF25 stays until a WELCOME for it is right. */
+static void put_hello_seal(pp_terminal *t, pp_writer *writer)
+{
+    const pp_crypto *crypto = t->port.crypto;
+    pp_part text = part_of_text("PTL1 key");
+    uint8_t hash[HASH_BYTES];
+    if (crypto == NULL) {
+        return;
+    }
+    if (!t->seal.has_nonce) {
+        t->seal.has_nonce = true;
+        crypto->random(crypto->context, t->seal.nonce, sizeof t->seal.nonce);
+    }
+    pp_put_number(writer, PP_CAN_AUTHENTICATE, 1);
+    pp_put_data(writer, PP_SESSION_NONCE, t->seal.nonce, sizeof t->seal.nonce);
+    if (t->kept.has_keys) {
+        mac(crypto, t->kept.keys.to_bridge, &text, 1, hash);
+        pp_put_data(writer, PP_KEY_ID, hash, KEY_ID_BYTES);
+    }
+}
+
+/* From here on this HELLO is the one that a WELCOME has to be for. */
+static void seal_hello(pp_terminal *t, const uint8_t *body, size_t size)
+{
+    pp_seal *seal = &t->seal;
+    pp_part part = part_of(body, without_check(t->device.dialect, body, size));
+    if (t->port.crypto == NULL) {
+        return;
+    }
+    seal->keyed = t->kept.has_keys;
+    seal->said_hello = true;
+    seal->welcomed = false;
+    t->port.crypto->sha256(t->port.crypto->context, &part, 1, seal->hello_hash);
+}
+
+/* DF26 and DF7F, once a session has begun. */
+static void put_code(pp_terminal *t, pp_writer *writer, uint8_t type)
+{
+    pp_seal *seal = &t->seal;
+    uint8_t code[HASH_BYTES];
+    if (t->port.crypto == NULL || !seal->session || type == PP_HELLO || is_of_pairing(type)) {
+        return;
+    }
+    if (seal->sent == UINT32_MAX) {
+        writer->failed = true; /* all numbers are used; the next HELLO begins a new session */
+        return;
+    }
+    pp_put_number(writer, PP_MESSAGE_COUNTER, ++seal->sent);
+    if (!writer->failed) {
+        code_of(t->port.crypto, t->kept.keys.to_bridge, seal->nonces, NULL, writer->body, writer->size, code);
+        pp_put_data(writer, PP_CODE, code, CODE_BYTES);
+    }
+}
+
+static void seal_restart(pp_terminal *t)
+{
+    t->seal.keyed = t->kept.has_keys;
+    t->seal.said_hello = false;
+    t->seal.welcomed = false;
+    t->seal.session = false;
+}
+
+#endif
+
 /* ---- Writing the terminal's messages ------------------------------------------------------------------ */
 
 static void put_some(pp_writer *writer, pp_object object, const char *text)
@@ -1212,6 +1549,10 @@ static void put_transaction(pp_writer *writer, const pp_transaction *part)
     put_some(writer, PP_OPERATOR, part->operator_name);
 }
 
+#if PP_AUTHENTICATED_LINK
+static bool put_pairing(pp_terminal *t, pp_writer *writer, uint8_t type);
+#endif
+
 /* The frame of a message, into t->frame; false: it is not to be said any more. */
 static bool frame_said(pp_terminal *t, const pp_said *said)
 {
@@ -1219,13 +1560,24 @@ static bool frame_said(pp_terminal *t, const pp_said *said)
     pp_writer writer;
     int place = open_place(t, said->counter);
     pp_begin(&writer, t->device.dialect, body, sizeof body, said->type, said->sequence);
-    if (said->type != PP_HELLO && said->type != PP_IMAGE_STATUS && said->type != PP_PING) {
+    if (said->type >= PP_TENDER && said->type <= PP_STORED) {
         pp_put_text(&writer, PP_TERMINAL_ID, t->device.terminal_id);
     }
     switch (said->type) {
     case PP_HELLO:
         put_hello(&writer, &t->device);
+#if PP_AUTHENTICATED_LINK
+        put_hello_seal(t, &writer);
+#endif
         break;
+#if PP_AUTHENTICATED_LINK
+    case PP_PAIR_KEY:
+    case PP_PAIR_CONFIRM:
+        if (!put_pairing(t, &writer, said->type)) {
+            return false;
+        }
+        break;
+#endif
     case PP_TENDER:
     case PP_REFUND:
         /* It may have ended, or been cancelled or accepted, while it waited. */
@@ -1253,10 +1605,18 @@ static bool frame_said(pp_terminal *t, const pp_said *said)
     default:
         break;
     }
+#if PP_AUTHENTICATED_LINK
+    put_code(t, &writer, said->type);
+#endif
     pp_end(&writer);
     if (writer.failed) {
         return false;
     }
+#if PP_AUTHENTICATED_LINK
+    if (said->type == PP_HELLO) {
+        seal_hello(t, body, writer.size);
+    }
+#endif
     t->session.frame_size = (uint16_t)pp_frame(t->device.dialect, body, writer.size, t->frame, sizeof t->frame);
     return t->session.frame_size > 0;
 }
@@ -1505,13 +1865,21 @@ void pp_receive(pp_terminal *terminal, const uint8_t *data, size_t size, uint32_
 
 static void hello(pp_terminal *t, uint32_t now)
 {
+    uint8_t kept = 0;
+    uint8_t place;
     t->hello_at = now + HELLO_AGAIN_MS;
     if (t->hello_out) {
         return;
     }
-    /* Between HELLO and WELCOME nothing else is said (4.2). */
-    t->waiting_count = 0;
+    /* Between HELLO and WELCOME nothing else is said but the pairing dialogue (4.2). */
+    for (place = 0; place < t->waiting_count; place++) {
+        if (t->waiting[place].type == PP_PAIR_KEY || t->waiting[place].type == PP_PAIR_CONFIRM) {
+            t->waiting[kept++] = t->waiting[place];
+        }
+    }
+    t->waiting_count = kept;
     t->hello_out = say(t, PP_HELLO, 0, 0, 0, now);
+    t->hello_said_at = now;
 }
 
 static void greet(pp_terminal *t, uint32_t now)
@@ -1520,8 +1888,24 @@ static void greet(pp_terminal *t, uint32_t now)
         t->state = GREETING;
         t->greeting_since = now;
     }
+    t->asked_for_hello = false;
     drop_intake(t);
     hello(t, now);
+}
+
+/* Whoever asks is not proved to be the bridge: with keys, one HELLO in 5 s and no more (6). */
+static void greet_when_asked(pp_terminal *t, uint32_t now)
+{
+#if PP_AUTHENTICATED_LINK
+    if (t->kept.has_keys) {
+        if (t->state != GREETING) {
+            t->hello_at = t->hello_said_at + HELLO_AGAIN_MS;
+            t->asked_for_hello = true;
+        }
+        return;
+    }
+#endif
+    greet(t, now);
 }
 
 static void given_up(pp_terminal *t, uint32_t now)
@@ -1883,6 +2267,10 @@ static void on_welcome(pp_terminal *t, const pp_message *message, uint32_t now)
         }
     }
     t->told_no_welcome = false;
+    t->asked_for_hello = false;
+#if PP_AUTHENTICATED_LINK
+    t->seal.has_nonce = false;
+#endif
     t->paired_known = true;
     t->paired = paired;
     event.paired = paired;
@@ -1898,6 +2286,12 @@ static void on_welcome(pp_terminal *t, const pp_message *message, uint32_t now)
     }
     t->told_not_paired = false;
     t->state = READY;
+#if PP_AUTHENTICATED_LINK
+    if (kept->has_keys) {
+        /* Only after this the bridge knows which line is ours, and tells what is open (4.1). */
+        say(t, PP_PING, 0, 0, 0, now);
+    }
+#endif
     for (place = 0; place < PP_STRANGERS_MAX; place++) {
         if (t->stranger_cancel[place].on) {
             start_timer(&t->stranger_cancel[place], now);
@@ -2267,6 +2661,157 @@ static void on_image_show(pp_terminal *t, const pp_message *message, uint32_t no
     say_status(t, id, status, now);
 }
 
+/* ---- The authenticated link: pairing by six digits (section 6) --------------------------------------------- */
+
+#if PP_AUTHENTICATED_LINK
+
+#define PAIRING_MS 120000
+
+enum { CLOSED, OPENED, KEY_SENT, COMPARING, CONFIRMED };
+
+static void confirmation(const pp_terminal *t, const uint8_t key[32], uint8_t hash[HASH_BYTES])
+{
+    pp_part text = part_of_text("PTL1 confirm");
+    mac(t->port.crypto, key, &text, 1, hash);
+}
+
+static bool put_pairing(pp_terminal *t, pp_writer *writer, uint8_t type)
+{
+    uint8_t hash[HASH_BYTES];
+    if (t->pairing.state < KEY_SENT || (type == PP_PAIR_CONFIRM && t->pairing.state != CONFIRMED)) {
+        return false;
+    }
+    if (type == PP_PAIR_KEY) {
+        pp_put_data(writer, PP_PUBLIC_KEY, t->pairing.public_key, sizeof t->pairing.public_key);
+        pp_put_data(writer, PP_PAIRING_NONCE, t->pairing.nonce, sizeof t->pairing.nonce);
+    } else {
+        confirmation(t, t->pairing.keys.to_bridge, hash);
+        pp_put_data(writer, PP_CONFIRMATION, hash, 8);
+    }
+    return true;
+}
+
+/* Nothing of it is left. */
+static void end_pairing(pp_terminal *t, bool paired)
+{
+    pp_event event = event_of(PP_EVENT_PAIRED);
+    memset(&t->pairing, 0, sizeof t->pairing);
+    event.paired = paired;
+    tell(t, &event);
+}
+
+static void on_pair_open(pp_terminal *t, const pp_message *message, uint32_t now)
+{
+    size_t size;
+    const uint8_t *commitment = pp_data(message, PP_COMMITMENT, &size);
+    if (t->pairing.state == OPENED) {
+        t->pairing.state = KEY_SENT;
+        memcpy(t->pairing.commitment, commitment, size);
+    } else if (t->pairing.state == CLOSED) {
+        return;
+    } else if (memcmp(t->pairing.commitment, commitment, size) != 0) {
+        end_pairing(t, false); /* the bridge has begun again: so must a person here */
+        return;
+    }
+    if (t->pairing.state == KEY_SENT) {
+        say(t, PP_PAIR_KEY, 0, 0, 0, now);
+    }
+}
+
+/* HKDF-SHA256 (RFC 5869) for 32 bytes. */
+static void derive(const pp_crypto *crypto, const uint8_t prk[32], const char *info, uint8_t key[32])
+{
+    static const uint8_t one = 1;
+    pp_part parts[2];
+    parts[0] = part_of_text(info);
+    parts[1] = part_of(&one, 1);
+    mac(crypto, prk, parts, 2, key);
+}
+
+static void on_pair_reveal(pp_terminal *t, const pp_message *message)
+{
+    const pp_crypto *crypto = t->port.crypto;
+    pp_pairing *pairing = &t->pairing;
+    pp_event event = event_of(PP_EVENT_DIGITS);
+    uint8_t hash[HASH_BYTES];
+    uint8_t secret[32];
+    uint8_t salt[32];
+    uint8_t name[8];
+    pp_part parts[4];
+    size_t size;
+    const uint8_t *key = pp_data(message, PP_PUBLIC_KEY, &size);
+    const uint8_t *nonce = pp_data(message, PP_PAIRING_NONCE, &size);
+    static const uint8_t zeros[32];
+    if (pairing->state != KEY_SENT) {
+        return;
+    }
+    parts[0] = part_of(key, 32);
+    parts[1] = part_of(nonce, 16);
+    crypto->sha256(crypto->context, parts, 2, hash);
+    crypto->x25519(crypto->context, pairing->secret, key, secret);
+    if (!is_equal(hash, pairing->commitment, sizeof hash) || is_equal(secret, zeros, sizeof secret)) {
+        end_pairing(t, false);
+        return;
+    }
+    memcpy(salt, nonce, 16);
+    memcpy(salt + 16, pairing->nonce, 16);
+    parts[0] = part_of(secret, sizeof secret);
+    mac(crypto, salt, parts, 1, hash);
+    derive(crypto, hash, "PTL1 to bridge", pairing->keys.to_bridge);
+    derive(crypto, hash, "PTL1 to terminal", pairing->keys.to_terminal);
+    memset(secret, 0, sizeof secret);
+    memset(name, ' ', sizeof name);
+    memcpy(name, t->device.terminal_id, strlen(t->device.terminal_id));
+    parts[0] = part_of_text("PTL1 code");
+    parts[1] = part_of(key, 32);
+    parts[2] = part_of(pairing->public_key, 32);
+    parts[3] = part_of(name, sizeof name);
+    mac(crypto, salt, parts, 4, hash);
+    pairing->state = COMPARING;
+    event.digits = ((uint32_t)hash[0] << 24 | (uint32_t)hash[1] << 16 | (uint32_t)hash[2] << 8 | hash[3]) % 1000000u;
+    tell(t, &event);
+}
+
+static void on_pair_done(pp_terminal *t, const pp_message *message, uint32_t now)
+{
+    uint8_t hash[HASH_BYTES];
+    size_t size;
+    if (t->pairing.state != CONFIRMED) {
+        return;
+    }
+    confirmation(t, t->pairing.keys.to_terminal, hash);
+    if (!is_equal(hash, pp_data(message, PP_CONFIRMATION, &size), 8)) {
+        end_pairing(t, false);
+        return;
+    }
+    t->kept.keys = t->pairing.keys;
+    t->kept.has_keys = true;
+    if (keep(t)) {
+        end_pairing(t, true);
+        greet(t, now);
+    }
+}
+
+/* A REFUSED that names PAIR_KEY or PAIR_CONFIRM: 9 ends pairing, after 6 it is said again. */
+static void pairing_refused(pp_terminal *t, const pp_message *message, uint32_t now)
+{
+    size_t size;
+    uint8_t type = pp_data(message, PP_WHAT_REFUSED, &size)[0];
+    uint64_t reason = pp_number(message, PP_REASON);
+    if (t->pairing.state == CLOSED || (type != PP_PAIR_KEY && type != PP_PAIR_CONFIRM)) {
+        return;
+    }
+    if (reason == PP_NOT_AUTHENTICATED) {
+        end_pairing(t, false);
+    } else if (reason == PP_NOT_UNDERSTOOD && type == PP_PAIR_KEY && t->pairing.state == KEY_SENT) {
+        say(t, PP_PAIR_KEY, 0, 0, 0, now);
+    } else if (reason == PP_NOT_UNDERSTOOD && type == PP_PAIR_CONFIRM && t->pairing.state == CONFIRMED) {
+        say(t, PP_PAIR_CONFIRM, 0, 0, 0, now);
+    }
+}
+
+#endif
+
 /* ---- Messages come, time passes --------------------------------------------------------------------------- */
 
 static void do_what_is_due(pp_terminal *t, uint32_t now);
@@ -2277,8 +2822,19 @@ static void handle(pp_terminal *t, const pp_message *message, uint32_t now)
     t->heard_at = now;
     switch (message->type) {
     case PP_IDENTIFY:
-        greet(t, now);
+        greet_when_asked(t, now);
         return;
+#if PP_AUTHENTICATED_LINK
+    case PP_PAIR_OPEN:
+        on_pair_open(t, message, now);
+        return;
+    case PP_PAIR_REVEAL:
+        on_pair_reveal(t, message);
+        return;
+    case PP_PAIR_DONE:
+        on_pair_done(t, message, now);
+        return;
+#endif
     case PP_WELCOME:
         on_welcome(t, message, now);
         return;
@@ -2295,10 +2851,13 @@ static void handle(pp_terminal *t, const pp_message *message, uint32_t now)
         }
         return;
     case PP_REFUSED:
+#if PP_AUTHENTICATED_LINK
+        pairing_refused(t, message, now);
+#endif
         if (reason == PP_NOT_AUTHENTICATED || reason == PP_SAY_HELLO) {
             /* While greeting it is about something said before: HELLO is on its way. */
             if (t->state != GREETING && names_me(t, message, now)) {
-                greet(t, now);
+                greet_when_asked(t, now);
             }
             return;
         }
@@ -2352,9 +2911,32 @@ static void take_message(pp_terminal *t, uint32_t now)
     uint16_t size = s->decoder.size;
     uint32_t crc = pp_crc32(0, t->body, size);
     pp_message message;
-    bool understood = pp_decode(t->device.dialect, t->body, size, &message);
-    bool again = is_duplicate(s, message.sequence, size, crc);
-    if (!understood || (again && message.type != PP_IDENTIFY)) {
+    bool understood;
+    bool again;
+#if PP_AUTHENTICATED_LINK
+    code_check check;
+    check_code(t, t->body, size, &check);
+#endif
+    understood = pp_decode(t->device.dialect, t->body, size, &message);
+    again = is_duplicate(s, message.sequence, size, crc);
+    if (again && message.type != PP_IDENTIFY) {
+        return;
+    }
+#if PP_AUTHENTICATED_LINK
+    switch (judge(t, &message, understood, &check)) {
+    case VERDICT_TAKEN:
+        break;
+    case VERDICT_NOT_AUTHENTIC:
+        if (t->state == READY || t->state == UNPAIRED) {
+            greet_when_asked(t, now);
+            do_what_is_due(t, now);
+        }
+        return;
+    case VERDICT_OLD:
+        return;
+    }
+#endif
+    if (!understood) {
         return;
     }
     handle(t, &message, now);
@@ -2430,6 +3012,14 @@ static void do_what_is_due(pp_terminal *t, uint32_t now)
     }
     if (t->picture && t->picture_counter != 0 && life_is_over(t, now)) {
         take_picture_away(t);
+    }
+#if PP_AUTHENTICATED_LINK
+    if (t->pairing.state != CLOSED && due(now, t->pairing.ends_at)) {
+        end_pairing(t, false);
+    }
+#endif
+    if (t->asked_for_hello && due(now, t->hello_at)) {
+        greet(t, now);
     }
     switch (t->state) {
     case GREETING:
@@ -2528,6 +3118,14 @@ uint32_t pp_wait(const pp_terminal *terminal, uint32_t now)
         int place = open_place(terminal, terminal->picture_counter);
         wait = place < 0 ? 0 : sooner_timer(wait, now, &terminal->work[place].life);
     }
+#if PP_AUTHENTICATED_LINK
+    if (terminal->pairing.state != CLOSED) {
+        wait = sooner(wait, now, terminal->pairing.ends_at);
+    }
+#endif
+    if (terminal->asked_for_hello) {
+        wait = sooner(wait, now, terminal->hello_at);
+    }
     switch (terminal->state) {
     case GREETING:
         wait = sooner(wait, now, terminal->hello_at);
@@ -2567,7 +3165,13 @@ bool pp_start(pp_terminal *terminal, const pp_device *device, const pp_port *por
     memset(&said, 0, sizeof said);
     said.type = PP_HELLO;
     said.sequence = 1;
-    return device->terminal_id[0] != '\0' && device->serial_number[0] != '\0' && frame_said(terminal, &said);
+    if (device->terminal_id[0] == '\0' || device->serial_number[0] == '\0' || !frame_said(terminal, &said)) {
+        return false;
+    }
+#if PP_AUTHENTICATED_LINK
+    seal_restart(terminal);
+#endif
+    return true;
 }
 
 void pp_line_up(pp_terminal *terminal, uint32_t now)
@@ -2582,6 +3186,9 @@ void pp_line_up(pp_terminal *terminal, uint32_t now)
     terminal->waiting_count = 0;
     terminal->hello_out = false;
     terminal->state = UNPLUGGED;
+#if PP_AUTHENTICATED_LINK
+    seal_restart(terminal);
+#endif
     greet(terminal, now);
     flush(terminal, now);
 }
@@ -2780,3 +3387,61 @@ pp_result pp_end_by_person(pp_terminal *terminal, uint32_t counter, uint32_t now
     close_sale(terminal, place, PP_BY_PERSON, NULL, now);
     return done(terminal, now);
 }
+
+#if PP_AUTHENTICATED_LINK
+
+pp_result pp_pair(pp_terminal *terminal, uint32_t now)
+{
+    static const uint8_t base[32] = {9};
+    const pp_crypto *crypto = terminal->port.crypto;
+    pp_pairing *pairing = &terminal->pairing;
+    if (terminal->stopped) {
+        return PP_CANNOT_SAVE;
+    }
+    if (crypto == NULL || terminal->state == UNPLUGGED) {
+        return PP_NOT_READY;
+    }
+    if (pairing->state != CLOSED) {
+        return PP_BUSY;
+    }
+    crypto->random(crypto->context, pairing->secret, sizeof pairing->secret);
+    crypto->random(crypto->context, pairing->nonce, sizeof pairing->nonce);
+    crypto->x25519(crypto->context, pairing->secret, base, pairing->public_key);
+    pairing->state = OPENED;
+    pairing->ends_at = now + PAIRING_MS;
+    return PP_OK;
+}
+
+pp_result pp_compared(pp_terminal *terminal, bool same, uint32_t now)
+{
+    pp_pairing *pairing = &terminal->pairing;
+    if (terminal->stopped) {
+        return PP_CANNOT_SAVE;
+    }
+    if (pairing->state == CLOSED || (same && pairing->state != COMPARING)) {
+        return PP_NOT_OPEN;
+    }
+    if (same) {
+        pairing->state = CONFIRMED;
+        say(terminal, PP_PAIR_CONFIRM, 0, 0, 0, now);
+    } else {
+        end_pairing(terminal, false);
+    }
+    return done(terminal, now);
+}
+
+pp_result pp_forget_keys(pp_terminal *terminal, uint32_t now)
+{
+    terminal->kept.has_keys = false;
+    memset(&terminal->kept.keys, 0, sizeof terminal->kept.keys);
+    if (!keep(terminal)) {
+        return PP_CANNOT_SAVE;
+    }
+    seal_restart(terminal); /* nothing is checked with keys that are none */
+    if (terminal->state != UNPLUGGED) {
+        greet(terminal, now);
+    }
+    return done(terminal, now);
+}
+
+#endif

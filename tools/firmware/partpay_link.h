@@ -1,6 +1,6 @@
 /*
  * The terminal link, version 1, for the firmware of a payment terminal: both dialects, all rules of the
- * terminal's side. Portable C99, no allocation, no input or output, no clock, no locale, no recursion.
+ * terminal's side; those of the authenticated link with -DPP_AUTHENTICATED_LINK=1. Portable C99, no allocation, no input or output, no clock, no locale, no recursion.
  *
  * Theory of operation
  * - One pp_terminal is one terminal on one line. All memory is in it; its size is fixed at compile time.
@@ -41,6 +41,11 @@
 /* Counters of nobody's that are being cancelled (4.8). */
 #ifndef PP_STRANGERS_MAX
 #define PP_STRANGERS_MAX 4
+#endif
+
+/* 1: the authenticated link (section 6), for a terminal that can do X25519 and SHA-256. */
+#ifndef PP_AUTHENTICATED_LINK
+#define PP_AUTHENTICATED_LINK 0
 #endif
 
 #define PP_OUTCOMES_KEPT 8 /* A terminal remembers its last eight counters (4.12). */
@@ -257,6 +262,31 @@ typedef struct {
  * until all is used. */
 size_t pp_unpack(pp_unpacker *unpacker, const uint8_t *data, size_t size, size_t *used, uint8_t *out, size_t limit);
 
+/* ---- Cryptography, for the authenticated link --------------------------------------------------------- */
+
+#if PP_AUTHENTICATED_LINK
+typedef struct {
+    const uint8_t *data;
+    size_t size;
+} pp_part;
+
+/* What a terminal that authenticates has to bring: mostly there already, in its secure element or library. */
+typedef struct {
+    void *context;
+    /* SHA-256 of the parts, one after the other. */
+    void (*sha256)(void *context, const pp_part *parts, size_t count, uint8_t hash[32]);
+    /* X25519 (RFC 7748): the scalar is made valid there. */
+    void (*x25519)(void *context, const uint8_t scalar[32], const uint8_t point[32], uint8_t result[32]);
+    /* Bytes that nobody can foretell, never the same again. */
+    void (*random)(void *context, uint8_t *bytes, size_t size);
+} pp_crypto;
+
+typedef struct {
+    uint8_t to_bridge[32];
+    uint8_t to_terminal[32];
+} pp_keys;
+#endif
+
 /* ---- What a terminal keeps --------------------------------------------------------------------------- */
 
 typedef enum { PP_KIND_TENDER = 1, PP_KIND_REFUND = 2 } pp_kind;
@@ -290,7 +320,7 @@ typedef struct {
     char response_code[3];
 } pp_outcome;
 
-#define PP_KEPT_LAYOUT 1
+#define PP_KEPT_LAYOUT (1 + PP_AUTHENTICATED_LINK)
 
 /* All that must outlive a power cut. Saved whole; the layout number changes when this struct does. */
 typedef struct {
@@ -301,6 +331,10 @@ typedef struct {
     uint32_t highest_accepted; /* the highest one that this journal has accepted */
     pp_transaction open[PP_OPEN_MAX];
     pp_outcome outcomes[PP_OUTCOMES_KEPT]; /* the oldest first */
+#if PP_AUTHENTICATED_LINK
+    bool has_keys;
+    pp_keys keys; /* to be kept where nobody else can read them */
+#endif
 } pp_kept;
 
 /* ---- What comes out of a terminal -------------------------------------------------------------------- */
@@ -332,6 +366,8 @@ typedef enum {
     PP_EVENT_CLOSED,      /* a sale or refund has ended here: `counter`, `ending` and all that is known */
     PP_EVENT_NEW_COUNTER, /* a sale goes on under `counter`; it was `old_counter` */
     PP_EVENT_PERSON,      /* a person has to see this: `matter`, `counter` */
+    PP_EVENT_DIGITS,      /* `digits`: show six, with leading zeros, and ask whether the bridge shows the same */
+    PP_EVENT_PAIRED,      /* `paired`: there are new keys; or pairing has ended without */
     PP_EVENT_STOPPED      /* the storage failed: nothing more is said. Restart, as after a power cut */
 } pp_event_kind;
 
@@ -367,6 +403,7 @@ typedef struct {
     uint64_t amount;
     uint16_t seconds_left;
     uint8_t reason;
+    uint32_t digits;
     char response_code[3]; /* "" where there is none */
     /* UTF-8, not terminated, gone after the call; NULL where there is none. */
     const char *text;
@@ -391,6 +428,9 @@ typedef struct {
     pp_shown (*image)(void *context, const pp_image *image);
     /* Something that a person, or the till, has to know. */
     void (*tell)(void *context, const pp_event *event);
+#if PP_AUTHENTICATED_LINK
+    const pp_crypto *crypto; /* NULL: this terminal does not authenticate */
+#endif
 } pp_port;
 
 /* What HELLO says of the device. Strings are UTF-8, and stay where they are. */
@@ -484,12 +524,39 @@ typedef struct {
     uint32_t wanted_crc;
 } pp_intake;
 
+#if PP_AUTHENTICATED_LINK
+typedef struct {
+    bool has_nonce; /* DF25 of the HELLO that no right WELCOME has answered */
+    bool keyed;     /* the last HELLO had DF27 */
+    bool said_hello;
+    bool welcomed;
+    bool session;
+    uint8_t nonce[8];
+    uint8_t hello_hash[32];
+    uint8_t nonces[16]; /* of the session: the bridge's, the terminal's */
+    uint8_t session_hash[32];
+    uint32_t sent;
+    uint32_t taken;
+} pp_seal;
+
+typedef struct {
+    uint8_t state;
+    uint32_t ends_at;
+    uint8_t secret[32];
+    uint8_t nonce[16];
+    uint8_t public_key[32];
+    uint8_t commitment[32];
+    pp_keys keys;
+} pp_pairing;
+#endif
+
 typedef struct {
     pp_device device;
     pp_port port;
     uint8_t state;
     bool stopped;
     bool hello_out;
+    bool asked_for_hello;
     bool paired_known;
     bool paired;
     bool picture; /* one is shown */
@@ -497,6 +564,7 @@ typedef struct {
     bool told_not_paired;
     uint32_t picture_counter;
     uint32_t hello_at;
+    uint32_t hello_said_at;
     uint32_t greeting_since;
     uint32_t heard_at;
     uint32_t said_at;
@@ -512,6 +580,10 @@ typedef struct {
     pp_said said[PP_WAITING_MAX]; /* the last ones that went out, for DF0C */
     uint8_t said_next;
     pp_kept kept;
+#if PP_AUTHENTICATED_LINK
+    pp_seal seal;
+    pp_pairing pairing;
+#endif
     uint8_t body[PP_BODY_MAX];
     uint8_t frame[PP_FRAME_MAX];
 } pp_terminal;
@@ -561,6 +633,14 @@ pp_result pp_cancel(pp_terminal *terminal, uint32_t now);
 pp_result pp_query(pp_terminal *terminal, uint32_t counter, uint32_t now); /* 0: the last one */
 pp_result pp_decide(pp_terminal *terminal, uint32_t counter, bool is_mine, uint32_t now);
 pp_result pp_end_by_person(pp_terminal *terminal, uint32_t counter, uint32_t now);
+
+#if PP_AUTHENTICATED_LINK
+/* The terminal's own menu: pairing is open for 120 s, and waits for the bridge; whether the six digits are the
+ * bridge's; removing the keys. */
+pp_result pp_pair(pp_terminal *terminal, uint32_t now);
+pp_result pp_compared(pp_terminal *terminal, bool same, uint32_t now);
+pp_result pp_forget_keys(pp_terminal *terminal, uint32_t now);
+#endif
 
 /* The open TENDER; NULL where there is none. */
 const pp_transaction *pp_open_sale(const pp_terminal *terminal);

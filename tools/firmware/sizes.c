@@ -3,10 +3,16 @@
 
 #include <stdio.h>
 
+#if PP_AUTHENTICATED_LINK
+#define WITH ", authenticated"
+#else
+#define WITH ""
+#endif
+
 int main(void)
 {
-    printf("pp_terminal %lu\n", (unsigned long)sizeof(pp_terminal));
-    printf("pp_kept %lu\n", (unsigned long)sizeof(pp_kept));
-    printf("pp_message %lu\n", (unsigned long)sizeof(pp_message));
+    printf("pp_terminal" WITH " %lu\n", (unsigned long)sizeof(pp_terminal));
+    printf("pp_kept" WITH " %lu\n", (unsigned long)sizeof(pp_kept));
+    printf("pp_message" WITH " %lu\n", (unsigned long)sizeof(pp_message));
     return 0;
 }

@@ -15,6 +15,7 @@ from tools.firmware.driver import FOLDER, NoCompiler, build, compiler
 HERE = Path(__file__).parent
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
+AUTHENTICATED = ("-DPP_AUTHENTICATED_LINK=1",)
 SANITIZED = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
@@ -39,8 +40,8 @@ def compiled(out: Path, *sources: Path, flags: tuple[str, ...] = SANITIZED) -> P
     return out
 
 
-def example(out: Path) -> Path:
+def example(out: Path, *, authenticated: bool = False) -> Path:
     """The example terminal, as its Makefile builds it with sanitizers."""
     with needs_compiler():
-        return build(out, "sanitized")
+        return build(out, "sanitized", f"AUTHENTICATED={int(authenticated)}")
     raise AssertionError("skipped or failed before this")

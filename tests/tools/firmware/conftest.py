@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools.firmware.compiling import HERE, compiled, example
+from tests.tools.firmware.compiling import AUTHENTICATED, HERE, SANITIZED, compiled, example
 from tools.firmware.driver import FOLDER
 
 
@@ -19,14 +19,26 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def vector_program(built: Path) -> Path:
     """The layers below the terminal, asked line by line."""
-    return compiled(built / "vectors", HERE / "vector_program.c", FOLDER / "partpay_link.c")
+    sources = (HERE / "vector_program.c", FOLDER / "example_crypto.c", FOLDER / "partpay_link.c")
+    return compiled(built / "vectors", *sources, flags=(*SANITIZED, *AUTHENTICATED))
+
+
+def _stepped(out: Path, *more: str) -> Path:
+    names = ("example_words.c", "example_crypto.c", "partpay_link.c")
+    sources = (HERE / "stepped_terminal.c", *(FOLDER / name for name in names))
+    return compiled(out, *sources, flags=(*SANITIZED, *more))
 
 
 @pytest.fixture(scope="session")
 def stepped_program(built: Path) -> Path:
     """The terminal on a clock that is given."""
-    sources = (HERE / "stepped_terminal.c", FOLDER / "example_words.c", FOLDER / "partpay_link.c")
-    return compiled(built / "stepped", *sources)
+    return _stepped(built / "stepped")
+
+
+@pytest.fixture(scope="session")
+def authenticated_program(built: Path) -> Path:
+    """The same with the authenticated link."""
+    return _stepped(built / "authenticated", *AUTHENTICATED)
 
 
 @pytest.fixture(scope="session")

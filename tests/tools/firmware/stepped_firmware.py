@@ -94,6 +94,15 @@ class SteppedFirmware:
     def decide(self, counter: int, mine: bool) -> None:
         self._do(f"decide {counter} {'yes' if mine else 'no'}")
 
+    def pair(self) -> None:
+        self._do("pair")
+
+    def confirm(self, yes: bool) -> None:
+        self._do("yes" if yes else "no")
+
+    def forget_keys(self) -> None:
+        self._do("forget-keys")
+
     def power_off(self) -> None:
         self._said("power-off")
 

@@ -7,6 +7,7 @@
  *
  * Arguments: DIALECT TERMINAL SERIAL WIDTH HEIGHT FORMATS START, START being what is added to every NOW.
  */
+#include "example_crypto.h"
 #include "example_words.h"
 #include "test_line_input.h"
 
@@ -58,9 +59,35 @@ static void tell(void *context, const pp_event *event)
     print_event(stdout, event);
 }
 
+#if PP_AUTHENTICATED_LINK
+/* Foretold by everybody, and different each time: for tests alone. */
+static void random_bytes(void *context, uint8_t *out, size_t size)
+{
+    static uint32_t state = 2463534242u;
+    (void)context;
+    while (size-- > 0) {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        *out++ = (uint8_t)state;
+    }
+}
+
+static const pp_crypto crypto = {NULL, example_sha256, example_x25519, random_bytes};
+#endif
+
 static void power_on(uint32_t now)
 {
-    static const pp_port port = {NULL, send_bytes, load, save, show, tell};
+    pp_port port;
+    memset(&port, 0, sizeof port);
+    port.send = send_bytes;
+    port.load = load;
+    port.save = save;
+    port.image = show;
+    port.tell = tell;
+#if PP_AUTHENTICATED_LINK
+    port.crypto = &crypto;
+#endif
     if (!pp_start(&terminal, &device, &port, now)) {
         exit(2);
     }

@@ -12,6 +12,7 @@ import pytest
 from drivers.link.dialect import DIALECTS
 from drivers.link.framing import ACK
 from drivers.link.messages import Message, Outcome, Welcome
+from tests.tools.firmware.compiling import example
 from tests.tools.firmware.stepped_firmware import WRAPS_AT, SteppedFirmware
 from tools.conformance_tester.operators import Operator
 from tools.conformance_tester.port import LinePort, Port
@@ -69,6 +70,17 @@ def test_every_rule_is_kept(stepped_program: Path, dialect: str, device: dict) -
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("start_ms", [0, WRAPS_AT - 1_700_000])
+def test_every_rule_is_kept_by_a_terminal_that_authenticates(
+    authenticated_program: Path, dialect: str, start_ms: int
+) -> None:
+    rules = of_dialect(dialect)
+    with SteppedFirmware(authenticated_program, dialect=dialect, start_ms=start_ms) as firmware:
+        outcomes = gone_through(firmware.port, firmware.operator, dialect, rules)
+    assert verdicts(outcomes) == all_kept(rules)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
 def test_on_a_port_in_real_time(example_terminal: Path, tmp_path: Path, dialect: str) -> None:
     link = tmp_path / "terminal"
     watched = [rule for rule in of_dialect(dialect) if rule.watched and not rule.authenticated]
@@ -79,6 +91,27 @@ def test_on_a_port_in_real_time(example_terminal: Path, tmp_path: Path, dialect:
         outcomes = gone_through(port, operator, dialect, rules)
         port.close()
     assert verdicts(outcomes) == all_kept(rules)
+
+
+def test_pairing_on_a_port_in_real_time(built: Path, tmp_path: Path) -> None:
+    """With random bytes of the machine, and keys that a killed process finds again in its file."""
+    link = tmp_path / "terminal"
+    wanted = ("pair.done", "session.sale", "session.ping")
+    rules = [rule for rule in of_dialect("native") if rule.id in wanted or rule.watched]
+    with FirmwareTerminal(example(built / "pairs", authenticated=True), link) as terminal:
+        port = LinePort(str(link), baud=115_200)
+        operator = ByProgram(terminal, seen_within_s=SEEN_WITHIN_S)
+        outcomes = gone_through(port, operator, "native", rules)
+        before = terminal.wait_for("digits")
+        assert 0 <= int(before["digits"]) < 1_000_000
+        terminal.power_off()
+        terminal.power_on()
+        again = port.read(port.now() + 10)
+        port.close()
+    kept = {r.rule.id for r in outcomes.results if r.verdict is Verdict.KEPT}
+    assert kept >= {*wanted, "session.coded", "words.understood", "line.ack-in-time"}
+    assert again is not None
+    assert b"\xdf\x27\x04" in again.data  # its HELLO names the keys
 
 
 def test_a_terminal_that_cannot_store_says_nothing_more(stepped_program: Path) -> None:

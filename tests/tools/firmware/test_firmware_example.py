@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from drivers.link.messages import Stored
-from tests.tools.firmware.compiling import compiled, needs_compiler
+from tests.tools.firmware.compiling import AUTHENTICATED, compiled, needs_compiler
 from tests.tools.terminal.bridge_end import PAYLOAD, BridgeEnd
 from tools.firmware.driver import FOLDER, EventReader, FirmwareTerminal, NoCompiler, build, compiler
 from tools.terminal.core import NotNow
@@ -31,7 +31,7 @@ def symbols(object_file: Path, option: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def link_object(built: Path) -> Path:
-    flags = ("-Os", "-c", *STRICTER)
+    flags = ("-Os", "-c", *STRICTER, *AUTHENTICATED)
     return compiled(built / "partpay_link.o", FOLDER / "partpay_link.c", flags=flags)
 
 
@@ -53,7 +53,15 @@ def test_the_link_has_no_memory_of_its_own(link_object: Path) -> None:
     assert writable == []
 
 
-@pytest.mark.parametrize("flags", [("-O2",), ("-Os", "-DPP_BODY_MAX=4092"), ("-DPP_OPEN_MAX=1",)])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("-O2",),
+        ("-Os", "-DPP_BODY_MAX=4092"),
+        ("-DPP_OPEN_MAX=1", "-DPP_BODY_MAX=640"),
+        ("-O2", *AUTHENTICATED),
+    ],
+)
 def test_the_link_compiles_without_a_warning(built: Path, flags: tuple[str, ...]) -> None:
     out = built / f"link{abs(hash(flags))}.o"
     compiled(out, FOLDER / "partpay_link.c", flags=("-c", *STRICTER, *flags))
@@ -72,19 +80,25 @@ def test_sizes_that_cannot_be(built: Path, flag: str) -> None:
     assert "#error" in made.stderr
 
 
-def test_the_readme_says_how_much_memory_it_takes(built: Path) -> None:
-    program = compiled(built / "sizes", FOLDER / "sizes.c", flags=("-O1",))
+@pytest.mark.parametrize("flags", [(), AUTHENTICATED], ids=["plain", "authenticated"])
+def test_the_readme_says_how_much_memory_it_takes(built: Path, flags: tuple[str, ...]) -> None:
+    program = compiled(built / f"sizes{len(flags)}", FOLDER / "sizes.c", flags=flags)
     printed = subprocess.run([str(program)], capture_output=True, text=True, check=True).stdout
     for line in printed.splitlines():
-        name, size = line.split()
+        name, _, size = line.rpartition(" ")
         told = re.search(rf"^\| `{name}` \| ([\d,]+) \|", README, re.MULTILINE)
         assert told is not None, name
         assert int(told[1].replace(",", "")) == int(size), f"{name} has {size} bytes"
 
 
-def test_the_makefile_says_what_is_wrong(built: Path) -> None:
+def test_the_makefile_builds_the_example(built: Path) -> None:
     with needs_compiler():
         assert build(built / "plain").is_file()
+
+
+def test_the_example_that_authenticates_compiles(built: Path) -> None:
+    with needs_compiler():
+        assert build(built / "pairs", "AUTHENTICATED=1").is_file()
 
 
 def test_no_compiler_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ make the same of the same bytes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from drivers.display.packbits import pack
 from drivers.link.dialect import DIALECTS, Dialect
@@ -33,6 +35,7 @@ from drivers.link.messages import (
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 LINK: dict[str, Any] = json.loads((VECTORS / "terminal-link.json").read_text())
+AUTHENTICATED: dict[str, Any] = json.loads((VECTORS / "authenticated-link.json").read_text())
 
 BODIES_TRIED = 4000
 STREAMS_TRIED = 1500
@@ -146,6 +149,38 @@ def test_checks(vector_program: Path) -> None:
         f"{crc16(noise):04x}",
         f"{zlib.crc32(noise):08x}",
     ]
+
+
+def test_the_examples_cryptography(vector_program: Path) -> None:
+    source = random.Random(13)
+    texts = [source.randbytes(size) for size in (0, 1, 55, 56, 63, 64, 65, 119, 120, 1000)]
+    answers = ask(
+        vector_program,
+        [f"sha256 {text[:7].hex() or 'empty'} {text[7:].hex() or 'empty'}" for text in texts],
+    )
+    assert answers == [hashlib.sha256(text).hexdigest() for text in texts]
+
+    known = AUTHENTICATED
+    base = bytes((9, *bytes(31))).hex()
+    exchanges = [
+        (known["bridge_private"], base, known["bridge_public"]),
+        (known["terminal_private"], base, known["terminal_public"]),
+        (known["terminal_private"], known["bridge_public"], known["shared_secret"]),
+        (known["bridge_private"], known["terminal_public"], known["shared_secret"]),
+        (known["bridge_private"], bytes(32).hex(), bytes(32).hex()),
+    ]
+    for _ in range(20):
+        mine = X25519PrivateKey.from_private_bytes(source.randbytes(32))
+        other = X25519PrivateKey.from_private_bytes(source.randbytes(32)).public_key()
+        exchanges.append(
+            (
+                mine.private_bytes_raw().hex(),
+                other.public_bytes_raw().hex(),
+                mine.exchange(other).hex(),
+            )
+        )
+    answers = ask(vector_program, [f"x25519 {scalar} {point}" for scalar, point, _ in exchanges])
+    assert answers == [result for _, _, result in exchanges]
 
 
 @pytest.mark.parametrize(("piece", "room"), [(1, 1), (3, 7), (4096, 5), (4096, 4096)])

@@ -5,8 +5,10 @@
  *   encode DIALECT TYPE SEQ TAG=…       BODY FRAME, in hex, or no
  *   stream DIALECT LIMIT HEX            what a receiver makes of bytes
  *   crc16 HEX, crc32 HEX                in hex
+ *   sha256 HEX HEX …, x25519 SCALAR POINT   of the example's cryptography
  *   unpack PIECE LIMIT HEX              PackBits, in pieces of so many bytes in and LIMIT bytes out
  */
+#include "example_crypto.h"
 #include "partpay_link.h"
 #include "test_line_input.h"
 
@@ -173,6 +175,38 @@ static void unpack(void)
     putchar('\n');
 }
 
+#if PP_AUTHENTICATED_LINK
+static void sha256(void)
+{
+    static uint8_t data[4][HEX_MAX_BYTES];
+    pp_part parts[4];
+    uint8_t hash[32];
+    size_t count = 0;
+    const char *hex;
+    for (hex = word(); strcmp(hex, "-") != 0 && count < 4; hex = word()) {
+        parts[count].size = read_hex(strcmp(hex, "empty") == 0 ? "" : hex);
+        memcpy(data[count], bytes, parts[count].size);
+        parts[count].data = data[count];
+        count++;
+    }
+    example_sha256(NULL, parts, count, hash);
+    print_hex(hash, sizeof hash);
+    putchar('\n');
+}
+
+static void x25519(void)
+{
+    uint8_t scalar[32];
+    uint8_t result[32];
+    read_hex(word());
+    memcpy(scalar, bytes, sizeof scalar);
+    read_hex(word());
+    example_x25519(NULL, scalar, bytes, result);
+    print_hex(result, sizeof result);
+    putchar('\n');
+}
+#endif
+
 int main(void)
 {
     int object;
@@ -198,6 +232,12 @@ int main(void)
         } else if (strcmp(question, "crc32") == 0) {
             size_t size = read_hex(word());
             printf("%08" PRIx32 "\n", pp_crc32(0, bytes, size));
+#if PP_AUTHENTICATED_LINK
+        } else if (strcmp(question, "sha256") == 0) {
+            sha256();
+        } else if (strcmp(question, "x25519") == 0) {
+            x25519();
+#endif
         } else if (strcmp(question, "unpack") == 0) {
             unpack();
         } else {
