@@ -39,7 +39,7 @@ def text(name: str) -> str:
 @pytest.mark.parametrize("name", ["proxy/Caddyfile", "proxy/nginx.conf"])
 def test_a_proxy_speaks_of_the_example_configurations_names(name: str) -> None:
     host = CALLBACK_URL.split("/")[2]
-    assert CALLBACK_URL == f"https://{host}{CALLBACK}"
+    assert f"https://{host}{CALLBACK}" == CALLBACK_URL
     assert host in text(name)
     assert CALLBACK in text(name)
     assert LISTENER in text(name)
