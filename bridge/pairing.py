@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from drivers.link import pairing as link_pairing
 from drivers.link.authentication import Keys
@@ -514,7 +514,7 @@ class Dialogue:
                     left = self.view.ends_at - now
                     self._go(
                         Step.COMPARING,
-                        f"Both ends show six digits. Here: {digits}. Does the terminal show the same?",
+                        "Both ends show six digits. Does the terminal show the same?",
                         now,
                         left,
                     )
@@ -657,15 +657,3 @@ def _why(why: link_pairing.End) -> str:
             )
         case _:
             return f"Pairing broke off: {why.value}. Nothing was kept; begin again."
-
-
-def terminal_facts(hello: Hello) -> dict[str, Any]:
-    """A terminal as JSON has it."""
-    return {
-        "terminal": hello.terminal_id,
-        "serial": hello.serial_number,
-        "model": hello.model,
-        "firmware": hello.firmware,
-        "panel": {"width": hello.panel_width, "height": hello.panel_height},
-        "can_authenticate": hello.can_authenticate == 1,
-    }

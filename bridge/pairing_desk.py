@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from bridge.control import CommandError, Pair, PairAnswer, PairCancel
 from bridge.display_test import TEST_PAYLOAD
@@ -40,7 +40,6 @@ from bridge.pairing import (
     Want,
     Wishes,
     WrongAnswerError,
-    terminal_facts,
 )
 from bridge.registry import DEFAULT_BAUD, Pairing, Registry, Snapshot, Who
 from drivers.asking import Answer, Setting, Silence, ask, settings_for
@@ -66,6 +65,33 @@ QUIET_WAIT_S: Final = 2.0
 QUIET_LOOK_S: Final = 0.02
 
 Ask = Callable[..., Answer | Silence | Trouble]
+
+
+class TerminalFacts(TypedDict):
+    """A terminal that has said HELLO, and how it is spoken with. panel: "width" and "height" in pixels."""
+
+    terminal: str
+    serial: str
+    model: str
+    firmware: str
+    panel: dict[str, int]
+    can_authenticate: bool
+    port: str
+    dialect: str
+    baud: int
+
+
+class PairedFacts(TerminalFacts):
+    """What `pair --json` tells. picture_shown: what the terminal said of the test picture, picture_scanned: what the
+    person did; None: nothing.
+    """
+
+    pairing: int | None
+    authenticated: bool
+    merchants: list[str]
+    name: str | None
+    picture_shown: bool | None
+    picture_scanned: bool | None
 
 
 def _fresh_share() -> Share:
@@ -214,25 +240,31 @@ class _Talk:
             "paired": self._paired(view) if view.step is Step.DONE else None,
         }
 
-    def _terminal(self, view: View) -> dict[str, Any]:
-        assert view.terminal is not None
-        return {
-            **terminal_facts(view.terminal),
-            "port": self.port,
-            "dialect": self._setting.dialect,
-            "baud": self._setting.baud,
-        }
+    def _terminal(self, view: View) -> TerminalFacts:
+        hello = view.terminal
+        assert hello is not None
+        return TerminalFacts(
+            terminal=hello.terminal_id,
+            serial=hello.serial_number,
+            model=hello.model,
+            firmware=hello.firmware,
+            panel={"width": hello.panel_width, "height": hello.panel_height},
+            can_authenticate=hello.can_authenticate == 1,
+            port=self.port,
+            dialect=self._setting.dialect,
+            baud=self._setting.baud,
+        )
 
-    def _paired(self, view: View) -> dict[str, Any]:
-        return {
+    def _paired(self, view: View) -> PairedFacts:
+        return PairedFacts(
             **self._terminal(view),
-            "pairing": view.pairing,
-            "authenticated": view.authenticated,
-            "merchants": list(view.merchants),
-            "name": view.name,
-            "picture_shown": view.shown,
-            "picture_scanned": view.scanned,
-        }
+            pairing=view.pairing,
+            authenticated=view.authenticated,
+            merchants=list(view.merchants),
+            name=view.name,
+            picture_shown=view.shown,
+            picture_scanned=view.scanned,
+        )
 
     def answer(self, number: int, answer: tuple[str, ...]) -> None:
         with self._changed:

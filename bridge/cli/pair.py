@@ -344,7 +344,7 @@ def _prompt(row: Mapping[str, Any]) -> str:
         case "name":
             return "Name: "
         case "scanned":
-            return "Does it scan? [yes/no/skip]: "
+            return "[yes/no/skip]: "
         case "comparing":
             return "Are they the same? [yes/no]: "
         case _:
