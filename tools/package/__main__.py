@@ -54,7 +54,7 @@ def build(output: Path, wheels: Path, *, offline: bool) -> Path:
     wheels.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="partpay-deb-") as scratch:
         root, own = Path(scratch) / "root", Path(scratch) / "own"
-        run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", own])
+        run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", own], cwd=TOP)
         if not offline:
             tree.fetch(pip, LOCK, python.path, wheels)
         site = tree.make(root, python, pip, LOCK, wheels, next(own.glob("*.whl")))

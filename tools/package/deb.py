@@ -215,11 +215,13 @@ def installed_kib(root: Path) -> int:
 
 
 def settle(root: Path, epoch: int) -> None:
-    """One time and plain modes for all: neither this machine's clock nor its umask is told."""
+    """One time and plain modes for all: neither this machine's clock nor its umask is told, nor what wheels mark as
+    programs.
+    """
     for path in [*root.rglob("*"), root]:
         if not path.is_symlink():
-            runs = path.is_dir() or path.stat().st_mode & 0o100
-            path.chmod(0o755 if runs else 0o644)
+            runs = path.is_dir() or path.parent in {root / "DEBIAN", root / PLACE / "bin"}
+            path.chmod(0o755 if runs and path.stat().st_mode & 0o100 else 0o644)
         os.utime(path, (epoch, epoch), follow_symlinks=False)
 
 

@@ -93,6 +93,8 @@ def make(
 
 
 def _forget_this_machine(site: Path) -> None:
+    for left in site.rglob(".gitignore"):
+        left.unlink()
     for info in site.glob("*.dist-info"):
         # Where the wheel was, when it was installed from a file.
         (info / "direct_url.json").unlink(missing_ok=True)
@@ -100,7 +102,7 @@ def _forget_this_machine(site: Path) -> None:
         kept = [
             line
             for line in record.read_text(encoding="utf-8").splitlines()
-            if "direct_url.json" not in line
+            if not re.search(r"direct_url\.json|\.gitignore", line)
             and not line.startswith(("../../../bin/", "../../bin/"))
         ]
         record.write_text("\n".join(sorted(kept)) + "\n", encoding="utf-8")
@@ -196,6 +198,7 @@ def run(words: Sequence[str | Path], *, may_fail: bool = False, **environment: s
     done = subprocess.run(
         [str(word) for word in words],
         env={**os.environ, **environment},
+        cwd=cwd,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

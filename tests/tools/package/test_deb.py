@@ -108,10 +108,14 @@ def test_every_part_has_its_licence(tmp_path: Path) -> None:
 def test_one_time_and_plain_modes_for_all(root: Path) -> None:
     (root / "usr/x").touch(mode=0o600)
     (root / "usr/y").touch(mode=0o700)
+    program = root / deb.PLACE / "bin" / "partpay-bridge"
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o700)
     deb.settle(root, FACTS.epoch)
     assert {path.lstat().st_mtime for path in root.rglob("*")} == {FACTS.epoch}
     assert (root / "usr/x").stat().st_mode & 0o777 == 0o644
-    assert (root / "usr/y").stat().st_mode & 0o777 == 0o755
+    assert (root / "usr/y").stat().st_mode & 0o777 == 0o644
+    assert program.stat().st_mode & 0o777 == 0o755
 
 
 def test_the_same_pages_come_out_the_same(root: Path, tmp_path: Path) -> None:
