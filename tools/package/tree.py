@@ -193,7 +193,13 @@ def libraries(site: Path) -> set[Path]:
     return found
 
 
-def run(words: Sequence[str | Path], *, may_fail: bool = False, **environment: str) -> str:
+def run(
+    words: Sequence[str | Path],
+    *,
+    may_fail: bool = False,
+    cwd: Path | None = None,
+    **environment: str,
+) -> str:
     """Its standard output. Raises CannotBuild with what it said."""
     done = subprocess.run(
         [str(word) for word in words],
