@@ -39,7 +39,8 @@ def test(key: str, png: Path | None, clear: bool) -> None:
     partpay-bridge display test T0000001 --png panel.png
     """
     told = facts(TryDisplay(key, clear))
-    told = [{**one, "png": _write(one.pop("picture"), png, at)} for at, one in enumerate(told)]
+    for at, one in enumerate(told):
+        one["png"] = _write(one.pop("picture"), png, at)
     if wants_json():
         put_json(told)
     else:

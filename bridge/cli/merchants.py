@@ -77,7 +77,12 @@ def show(merchant_id: str) -> None:
 @click.option("--id", "merchant_id", required=True, metavar="ID", help="PartPay's id of the brand.")
 @click.option("--name", required=True, help="For people.")
 @click.option("--client-id", metavar="C", help="Its own credential; the service's unless given.")
-@click.option("--client-secret-file", metavar="F", type=click.Path(path_type=Path))
+@click.option(
+    "--client-secret-file",
+    metavar="F",
+    type=click.Path(path_type=Path),
+    help="Where its secret is.",
+)
 @click.option(
     "--callback-key-file",
     metavar="F",

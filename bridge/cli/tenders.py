@@ -78,7 +78,9 @@ def tenders() -> None:
 @click.option("--terminal", metavar="T", help="Of one terminal.")
 @click.option("--from", "first_day", callback=_day, metavar="D", help="From this day on.")
 @click.option("--to", "last_day", callback=_day, metavar="D", help="Up to this day.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="So many."
+)
 def list_(
     open_only: bool, terminal: str | None, first_day: str | None, last_day: str | None, limit: int
 ) -> None:
@@ -161,8 +163,8 @@ def acknowledge(entries: tuple[int, ...], every: bool) -> None:
 
 
 @tenders.command()
-@click.option("--from", "first_day", callback=_day, metavar="D")
-@click.option("--to", "last_day", callback=_day, metavar="D")
+@click.option("--from", "first_day", callback=_day, metavar="D", help="From this day on.")
+@click.option("--to", "last_day", callback=_day, metavar="D", help="Up to this day.")
 def totals(first_day: str | None, last_day: str | None) -> None:
     """By merchant and day.
 
@@ -183,8 +185,10 @@ def totals(first_day: str | None, last_day: str | None) -> None:
 
 
 @tenders.command()
-@click.option("--from", "first_day", callback=_day, metavar="D", required=True)
-@click.option("--to", "last_day", callback=_day, metavar="D", required=True)
+@click.option(
+    "--from", "first_day", callback=_day, metavar="D", required=True, help="From this day on."
+)
+@click.option("--to", "last_day", callback=_day, metavar="D", required=True, help="Up to this day.")
 def export(first_day: str, last_day: str) -> None:
     """CSV of what was taken and refunded, to match a settlement; both days included.
 

@@ -95,7 +95,7 @@ def show(key: str) -> None:
     metavar="ID",
     help="May be given more than once; the first is for sales that name none.",
 )
-@click.option("--baud", type=int, default=DEFAULT_BAUD, show_default=True)
+@click.option("--baud", type=int, default=DEFAULT_BAUD, show_default=True, help="Of its line.")
 @click.option("--profile", metavar="P", help="What is known of its model beside what it says.")
 @click.option("--display", metavar="…", help="A customer display beside it.")
 @click.option("--name", metavar="TEXT", help="Who faces it, and where it stands.")
@@ -137,9 +137,9 @@ def add(
 
 @terminals.command("set")
 @click.argument("key", metavar="TERMINAL[/SERIAL]")
-@click.option("--port", metavar="P")
-@click.option("--dialect", metavar="native|classic")
-@click.option("--baud", type=int)
+@click.option("--port", metavar="P", help="Best by /dev/serial/by-id/…")
+@click.option("--dialect", metavar="native|classic", help="What its line speaks.")
+@click.option("--baud", type=int, help="Of its line.")
 @click.option("--merchant", "merchant_ids", multiple=True, metavar="ID", help="In place of all.")
 @click.option("--profile", metavar="P", help='"" takes it away.')
 @click.option("--display", metavar="…", help='"" takes it away.')

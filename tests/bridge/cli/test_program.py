@@ -48,6 +48,13 @@ def test_every_command_explains_itself_on_a_screen(
     assert any(example in line for line in lines[1:]), f"{example}: say how it is called"
 
 
+def test_every_option_says_what_it_is_for() -> None:
+    for path in commands(program, groups=True):
+        for parameter in _command(path).params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, f"{' '.join(path)} {parameter.opts[0]}"
+
+
 def test_every_example_is_one_that_the_program_takes() -> None:
     for path in commands(program, groups=True):
         for words in _examples(path):
@@ -63,14 +70,18 @@ def test_every_example_is_one_that_the_program_takes() -> None:
             command.make_parser(context).parse_args(words)
 
 
-def _examples(path: tuple[str, ...]) -> list[list[str]]:
+def _command(path: tuple[str, ...]) -> click.Command:
     command: click.Command = program
     for name in path:
         assert isinstance(command, click.Group)
         inner = command.get_command(click.Context(command), name)
         assert inner is not None
         command = inner
-    text = (command.help or "").replace("\\\n", " ")
+    return command
+
+
+def _examples(path: tuple[str, ...]) -> list[list[str]]:
+    text = (_command(path).help or "").replace("\\\n", " ")
     found = []
     for line in text.splitlines():
         if line.strip().startswith("partpay-bridge "):
