@@ -102,7 +102,9 @@ def _growth(name: str) -> dict[str, Any]:
 def turns(
     names: Sequence[str], minutes: float, slice_minutes: float
 ) -> Iterator[tuple[str, float]]:
-    """(target, seconds) one after the other, until each has had its minutes."""
+    """(target, seconds) one after the other, until each has had its minutes; who had least before begins."""
+    had = {name: one["minutes"] for name, one in results.added_up(results.slices()).items()}
+    names = sorted(names, key=lambda name: had.get(name, 0.0))
     left = minutes * 60
     while left > 0:
         seconds = min(slice_minutes * 60, left)
