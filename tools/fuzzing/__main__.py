@@ -7,6 +7,7 @@ slice leaves a line in `.fuzz/slices.jsonl`; what is found lies in `.fuzz/finds/
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import subprocess
@@ -68,7 +69,7 @@ def fuzz(name: str, seconds: float) -> dict[str, Any]:
     if "Loaded" not in log and "INITED" not in log:
         raise SystemExit(f"{name} did not begin:\n{log}")
     find = _WRITTEN_TO.search(log)
-    if done.returncode != 0 or find:
+    if find is not None:
         tell(
             f"{name}: exit status {done.returncode}\n"
             + "\n".join(log.splitlines()[-LOG_LINES_SHOWN:])
@@ -84,14 +85,13 @@ def fuzz(name: str, seconds: float) -> dict[str, Any]:
         "corpus": len(list(folder.iterdir())),
         "covered": max(covered, default=0),
         "resident_mib": int(peak[1]) if peak else 0,
-        "growth": _growth(name) if done.returncode == 0 else {"runs": 0, "rounds": 0, "warm_kib": 0, "end_kib": 0},
-        "find": None if done.returncode == 0 else (find[1] if find else f"exit status {done.returncode}"),
+        "growth": _growth(name),
+        # Without one it was ended from outside, and found nothing until then.
+        "find": find[1] if find else None,
     }  # fmt: skip
 
 
 def _growth(name: str) -> dict[str, Any]:
-    import json  # noqa: PLC0415 - for this one answer
-
     done = subprocess.run(
         [sys.executable, "-m", "tools.fuzzing.growth", name, str(GROWTH_S)],
         cwd=corpus.TOP, capture_output=True, text=True, check=True,
