@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.conftest import WAIT_S, MakeShop, Shop
+from tests.end_to_end.test_pairing import Shop as UnpairedShop
 from tests.tools.firmware.compiling import example
 from tools.firmware.driver import FirmwareTerminal
 
@@ -83,3 +84,33 @@ def test_the_cable_is_pulled_and_a_sale_is_cancelled(make_shop: MakeShop, progra
         terminal.cancel()
         assert terminal.wait_for("closed", WAIT_S, counter=counter)["response_code"] == "17"
     assert shop.settled()["kept_minor"] == 0
+
+
+@pytest.mark.parametrize("dialect", ["native", "classic"])
+def test_paired_by_six_digits(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, dialect: str
+) -> None:
+    """A technician pairs it with the real program; then it sells with codes, also after a power cut."""
+    program = example(tmp_path_factory.mktemp("pairs") / "sanitized", authenticated=True)
+    with ExitStack() as stack:
+        shop = UnpairedShop(tmp_path, stack)
+        shop.daemon.start()
+        terminal = FirmwareTerminal(program, shop.line, serial_number="SN1", dialect=dialect)
+        shop.terminal = stack.enter_context(terminal)  # type: ignore[assignment]
+        words = ("--merchant", "1001", "--name", "till", "--no-test", "--expect-digits", "-")
+        with shop.pair(shop.line, *words) as command:
+            command.wait_for("Open pairing")
+            terminal.pair()
+            command.type(str(terminal.wait_for("digits", WAIT_S)["digits"]))
+            terminal.confirm(True)
+            status, printed = command.end()
+            assert status == 0, command.told
+        assert "keys           yes, compared" in printed
+        (known,) = shop.terminals()
+        assert (known["keyed"], known["dialect"]) == (True, dialect)
+        shop.sell()
+        terminal.power_off()
+        terminal.log.pass_by()
+        terminal.power_on()
+        shop.ready()
+        shop.sell()

@@ -81,9 +81,13 @@ static void print_panel(const panel *shown, const pp_image *image)
         }
         fputc('\n', shown->out);
     }
+    fputs("image", shown->out);
+    if (image->counter != 0) {
+        fprintf(shown->out, " counter=%" PRIu32, image->counter);
+    }
     fprintf(
-        shown->out, "image counter=%" PRIu32 " format=%u width=%u height=%u bytes=%" PRIu32 "\n", image->counter,
-        (unsigned)image->format, (unsigned)image->width, (unsigned)image->height, image->length);
+        shown->out, " format=%u width=%u height=%u bytes=%" PRIu32 "\n", (unsigned)image->format,
+        (unsigned)image->width, (unsigned)image->height, image->length);
 }
 
 pp_shown panel_step(panel *shown, const pp_image *image)
