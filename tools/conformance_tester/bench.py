@@ -277,6 +277,7 @@ class Bench:
 
     def pump(self, until: float) -> bool:
         """Take what comes next, or let the time pass; False where `until` has come."""
+        self._react()
         chunk = self.port.read(until)
         if chunk is not None:
             self._take(chunk)
