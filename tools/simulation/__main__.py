@@ -58,7 +58,7 @@ def main() -> int:
     )
     bar.clear()
     _print(report, options.verbose)
-    for failed in report.violations:
+    for failed in report.violations if not options.brief else ():
         _print_failed(failed, shrink=options.shrink)
     if options.json is not None:
         _write_json(options.json, report, options)
@@ -75,6 +75,7 @@ def _options() -> argparse.Namespace:
     add("--faults", choices=("on", "off"), default="on")
     add("--shrink", action="store_true", help="look for the shortest that still fails")
     add("--go-on", action="store_true", help="do not stop at what is found first")
+    add("--brief", action="store_true", help="no trace of what is found")
     add("--verbose", action="store_true", help="show every fault and condition with its count")
     add("--list", action="store_true", help="list the faults, and end")
     add("--world", type=int, metavar="I", help="one world of this seed")

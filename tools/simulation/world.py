@@ -48,6 +48,13 @@ OUTCOME_WITHIN_S = 60.0
 REVERSAL_WITHIN_S = 600.0
 """So long after faults are off every reversal is done."""
 LOOK_EVERY_S = 0.5
+LAST_SALE_MINOR = 777
+READY_S = 30.0
+"""So long after all is well every terminal has its WELCOME."""
+LAST_SALE_S = 60.0
+"""When all is well a sale is over in this time."""
+STEPS_MAX = 400_000
+"""No world needs so many; one that does goes round in circles."""
 ONE_IN = 5
 """One world in five has no callbacks, another one no polling."""
 OBSERVED_EVERY = 2
@@ -360,6 +367,7 @@ class World:
             off_at = self._faults_off()
             self._settle(off_at)
             self._all_arrives()
+            self._sells_still()
             self._judge()
         except Violation as found:
             result.violation, result.text = found.name, found.text
@@ -396,6 +404,9 @@ class World:
             until += LOOK_EVERY_S
             while schedule.next_at() < until:
                 step()
+            self.oracles.require(
+                schedule.steps < STEPS_MAX, "no-end", f"{schedule.steps} steps, and no end of it"
+            )
         # The last sales are still under way: some time for them to meet faults too.
         until = schedule.now + self.streams.of("world").uniform(0.0, 40.0)
         while schedule.next_at() < until:
@@ -461,6 +472,32 @@ class World:
         off_at = schedule.now
         if not self._is_settled():
             self._settle(off_at)
+
+    def _sells_still(self) -> None:
+        """One more sale at each terminal, to a customer who pays: after all that it has to work."""
+        people, schedule = self.people, self.schedule
+        people.sure = True
+        until = schedule.now + READY_S
+        while schedule.next_at() < until and not all(till.ready for till in self.tills):
+            schedule.step()
+        for till in self.tills:
+            began = till.person(
+                lambda terminal, now: terminal.sale(LAST_SALE_MINOR, now, reference="LAST")
+            )
+            state = till.terminal and till.terminal.state
+            self.oracles.require(began, "cannot-sell", f"{till.terminal_id} is {state} in the end")
+            self.tenders += 1
+        until = schedule.now + LAST_SALE_S
+        while schedule.next_at() < until and not self._is_settled():
+            schedule.step()
+        for till in self.tills:
+            last = till.memory.kept.outcomes[-1:]
+            self.oracles.require(
+                bool(last)
+                and (last[0].response_code, last[0].amount_minor) == ("00", LAST_SALE_MINOR),
+                "cannot-sell",
+                f"{till.terminal_id}: after all is well a sale ends so: {last}",
+            )
 
     def _judge(self) -> None:
         self.oracles.settled()
