@@ -125,3 +125,17 @@ def test_each_tried_rule_shows_its_bytes() -> None:
     )
     for result in outcomes.results:
         assert result.entries or result.rule.watched, result.rule.id
+
+
+def test_a_hello_is_welcomed_at_once() -> None:
+    """It once waited for the terminal's next byte, and then for the end of what was expected after it.
+
+    100293…: T>B 06 10 02 01 01 …: the HELLO had come with the ACK of the REFUSED that asked for it.
+    """
+    rules = [rule for rule in of_dialect("native") if rule.id == "hello.on-refused"]
+    [result] = gone_through(InSteps(DIALECTS["native"]), "native", rules).results
+    assert result.verdict is Verdict.KEPT
+    hellos = [entry.at_s for entry in result.entries if "HELLO" in entry.words]
+    welcomes = [entry.at_s for entry in result.entries if entry.words == "WELCOME"]
+    assert len(hellos) == 3
+    assert welcomes == hellos

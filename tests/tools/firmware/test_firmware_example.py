@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from _pytest.outcomes import Failed, Skipped
 
 from drivers.link.messages import Stored
 from tests.tools.firmware.compiling import AUTHENTICATED, compiled, needs_compiler
@@ -106,6 +107,17 @@ def test_no_compiler_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delenv("CC", raising=False)
     with pytest.raises(NoCompiler, match="apt-get install gcc"):
         compiler()
+
+
+@pytest.mark.parametrize(("ci", "ending"), [("true", Failed), ("", Skipped)])
+def test_without_a_compiler_the_tests_fail_in_ci_and_are_skipped_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ci: str, ending: type[BaseException]
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("CI", ci)
+    with pytest.raises(ending, match="no C compiler: install one"):
+        compiled(tmp_path / "nothing", FOLDER / "sizes.c")
 
 
 # As a program
