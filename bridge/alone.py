@@ -7,9 +7,10 @@
 - Keys that have proved themselves drop those from before them, as in the daemon.
 """
 
-import logging
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -27,8 +28,6 @@ from bridge.workers import Workers
 from drivers.line.loop import Loop
 from drivers.link import messages as link
 from drivers.link.messages import PROTOCOL_VERSION, Reason
-
-log = logging.getLogger(__name__)
 
 WORKERS: Final = 2
 END_S: Final = 2.0
@@ -144,4 +143,9 @@ class Alone:
         pair = (hello.terminal_id, hello.serial_number)
         keys = self._registry.snapshot.keys_of(*pair)
         if keys and keys[-1].identifier != key_id:
-            self._workers.do(partial(self._registry.keys_proved, *pair, key_id, self._who))
+            self._workers.do(partial(self._drop_older, *pair, key_id))
+
+    def _drop_older(self, terminal_id: str, serial_number: str, key_id: bytes) -> None:
+        # The command may have ended meanwhile; the next message of that terminal proves it again.
+        with suppress(sqlite3.ProgrammingError):
+            self._registry.keys_proved(terminal_id, serial_number, key_id, self._who)

@@ -288,11 +288,22 @@ class _Talk:
             if self._dialogue is not None:
                 self._do(self._dialogue.cancel(self._cancelled, desk.now()))
             self._changed.notify_all()
-        if not self._lent:
-            return
-        self._wait_until_said()
-        desk.lanes.give_back(self.port)
-        desk.post(TechnicianAt(self.port, here=False))
+        if self._lent:
+            self._wait_until_said()
+            desk.lanes.give_back(self.port)
+        if self._dialogue is not None:
+            desk.post(TechnicianAt(self.port, here=False))
+            self._log(self._dialogue.view)
+
+    def _log(self, view: View) -> None:
+        hello = view.terminal
+        about: dict[str, Any] = {"port": self.port, "who": self.who.name}
+        if hello is not None:
+            about |= {"terminal": hello.terminal_id, "serial": hello.serial_number}
+        if view.step is Step.DONE:
+            about |= {"authenticated": view.authenticated, "pairing": view.pairing}
+        event = "paired" if view.step is Step.DONE else "not-paired"
+        log.info("%s", view.text, extra={"event": event, **about})
 
     def _wait_until_said(self) -> None:
         at = self._desk.lanes.by_port.get(self.port)

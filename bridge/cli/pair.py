@@ -2,8 +2,9 @@
 
 - What is going on and what is asked goes to stderr; what is paired in the end, to stdout.
 - Rows come in a thread of their own, so that a dialogue that ends while a person thinks says so at once.
-- Six digits are compared by a person, or by a program that has read them off the terminal (`--expect-digits`); never
-  by `--yes`.
+- Six digits are compared by a person at a screen, whose answer counts only after they are shown, or by this command
+  with what was read off the terminal (stdin that is no screen, `--expect-digits`); never by `--yes`, or by a "yes"
+  that was there before.
 """
 
 import os
@@ -11,6 +12,7 @@ import queue
 import re
 import select
 import sys
+import termios
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -253,7 +255,8 @@ class _Dialogue:
 
     def _ask_person(self, row: Mapping[str, Any]) -> tuple[str, ...] | Mapping[str, Any]:
         """A person's answer, or the row that came before it."""
-        if row["step"] == "comparing" and self._answers.digits_file is not None:
+        comparing = row["step"] == "comparing"
+        if comparing and self._answers.digits_file is not None:
             return self._read_digits(row, self._answers.digits_file)
         if self._answers.yes:
             raise CommandError(
@@ -261,6 +264,11 @@ class _Dialogue:
                 "the six digits have to be compared, and nobody is asked",
                 "leave --yes out, or give --expect-digits",
             )
+        if comparing and not sys.stdin.isatty():
+            _say("Give the six digits that the terminal shows: ", nl=False)
+            return self._read_digits(row, "-")
+        if comparing:
+            self._typed.forget()
         while True:
             _say(_prompt(row), nl=False)
             typed = self._wait_for(self._typed.line)
@@ -281,6 +289,7 @@ class _Dialogue:
         if isinstance(told, Mapping):
             return told
         same = "".join(told.split()) == row["digits"]
+        _say("")
         _say("The terminal shows the same." if same else "The terminal shows others.")
         return ("yes",) if same else ("no",)
 
@@ -316,6 +325,11 @@ class _Typed:
                 1, "there is nobody to ask: stdin has ended", "see: partpay-bridge pair --help"
             )
         return None
+
+    def forget(self) -> None:
+        """What was typed until now."""
+        self._came = b""
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
 
     @staticmethod
     def _is_ready() -> bool:

@@ -29,10 +29,10 @@ from tools.terminal.storage import InMemory
 class Command:
     """`partpay-bridge pair …`, with somebody at its keyboard. A context manager."""
 
-    def __init__(self, folder: BridgeFolder, *words: str) -> None:
+    def __init__(self, folder: BridgeFolder, *words: str, keyboard: int = subprocess.PIPE) -> None:
         self._process = subprocess.Popen(
             [PROGRAM, "--config", str(folder.config), "pair", *words],
-            stdin=subprocess.PIPE,
+            stdin=keyboard,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -121,16 +121,20 @@ class Shop:
     def pair(self, *words: str) -> Command:
         return self._stack.enter_context(Command(self.folder, *words))
 
+    def at(self, screen: int) -> Command:
+        """The same with a person at that pseudo-terminal."""
+        return Command(self.folder, self.line, keyboard=screen)
+
     def pair_whole(self, *words: str) -> str:
         """A dialogue as it should go, until the test picture scanned; what the command printed."""
         with Command(self.folder, *words) as command:
             command.wait_for("Open pairing in the terminal's own menu")
             self.terminal.pair()
             digits = self.terminal.wait_for("digits", WAIT_S)["digits"]
-            command.wait_for("Are they the same?")
+            command.wait_for("Give the six digits")
             assert digits in command.told
             self.terminal.confirm(True)
-            command.type("yes")
+            command.type(digits)
             self.terminal.wait_for("pairing-ended", WAIT_S, why="paired")
             command.wait_for("Merchant ids")
             command.type("1001")
@@ -150,10 +154,10 @@ class Shop:
             command.wait_for("Open pairing")
             self.terminal.log.pass_by()
             self.terminal.pair()
-            self.terminal.wait_for("digits", WAIT_S)
+            digits = self.terminal.wait_for("digits", WAIT_S)["digits"]
             self.terminal.confirm(True)
-            command.wait_for("Are they the same?")
-            command.type("yes")
+            command.wait_for("Give the six digits")
+            command.type(digits)
             assert command.end()[0] == 0, command.told
 
     def sell(self, amount_minor: int = 12500) -> int:
@@ -257,11 +261,11 @@ def test_somebody_between_who_swaps_keys_is_found_by_the_digits(shop: Shop, tmp_
         command.wait_for("Open pairing")
         shop.terminal.pair()
         at_terminal = shop.terminal.wait_for("digits", WAIT_S)["digits"]
-        told = command.wait_for("Are they the same?")
+        told = command.wait_for("Give the six digits")
         assert at_terminal not in told
-        # Who did not look, at the terminal, is not enough.
+        # A person at the terminal who did not look is not enough.
         shop.terminal.confirm(True)
-        command.type("no")
+        command.type(at_terminal)
         status, printed = command.end()
         assert (status, printed) == (1, "")
         assert "look at the cable" in command.told
@@ -364,13 +368,13 @@ def test_who_breaks_off_leaves_nothing_at_either_end(shop: Shop) -> None:
             command.wait_for("Open pairing")
             shop.terminal.pair()
             shop.terminal.wait_for("digits", WAIT_S)
-            command.wait_for("Are they the same?")
+            command.wait_for("Give the six digits")
             command.signal(number)
             assert command.end()[0] != 0
         shop.terminal.wait_for("pairing-ended", WAIT_S, why="the other end broke pairing off")
         assert shop.key_sets == []
     assert shop.terminals() == []
-    shop.pair_quickly()
+    shop.pair(shop.line).wait_for("Open pairing")
 
 
 def test_a_second_technician_is_told_to_wait(shop: Shop) -> None:
@@ -428,3 +432,24 @@ def test_digits_are_never_given_beforehand_nor_by_yes(shop: Shop) -> None:
     assert "nobody is asked" in command.told
     shop.terminal.wait_for("pairing-ended", WAIT_S)
     assert shop.key_sets == []
+
+
+def test_a_person_at_a_screen_whose_early_yes_does_not_count(shop: Shop) -> None:
+    shop.plug()
+    keyboard, screen = os.openpty()
+    with shop.at(screen) as command:
+        command.wait_for("Open pairing")
+        os.write(keyboard, b"yes\nyes\nyes\n")
+        shop.terminal.pair()
+        shop.terminal.wait_for("digits", WAIT_S)
+        shop.terminal.confirm(True)
+        command.wait_for("Are they the same?")
+        os.write(keyboard, b"perhaps\n")
+        command.wait_for("Please answer yes or no.")
+        assert shop.key_sets == []
+        os.write(keyboard, b"no\n")
+        assert command.end() == (1, "")
+    shop.terminal.wait_for("pairing-ended", WAIT_S)
+    assert shop.key_sets == []
+    os.close(keyboard)
+    os.close(screen)
