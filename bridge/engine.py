@@ -351,10 +351,10 @@ class Engine:
 
     def _about(self, page: Page, note: Note) -> Tender | None:
         """The tender that a finding is about, as it is after the decision."""
-        if note.counter is None:
-            return next(iter(page.changed.values()), None)
         assert self._journal is not None
-        return page.changed.get(note.counter) or page.book.find(note.counter, self._journal)
+        counter = note.counter
+        changed = None if counter is None else page.changed.get(counter)
+        return changed or (counter and page.book.find(counter, self._journal)) or None
 
     def _unlisted(self, pairing: int | None, notes: list[Note]) -> list[Note]:
         """A finding is written and listed once, however often it is found."""

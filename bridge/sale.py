@@ -453,9 +453,8 @@ def cancel_asked(t: Tender, c: Circumstances) -> Tender:
 
 
 def close_down(t: Tender, code: str, why: str | None, c: Circumstances) -> Tender:
-    """As CANCEL, with `code`."""
-    if t.state not in (State.ACCEPTED, State.ORDERED):
-        return t
+    """As CANCEL, with `code`. `t` is accepted or ordered."""
+    assert t.state in (State.ACCEPTED, State.ORDERED)
     t = replace(
         t,
         state=State.CLOSING,

@@ -129,9 +129,9 @@ class Journal:
         self._db.execute("COMMIT")
 
     def _stamp(self, *, durable: bool = False) -> None:
-        if self._stamp_file is not None:
-            stamp = Stamp(self._environment, SCHEMA, self.identity.hex(), self.last_event)
-            self._stamp_file.write(stamp, durable=durable)
+        assert self._stamp_file is not None
+        stamp = Stamp(self._environment, SCHEMA, self.identity.hex(), self.last_event)
+        self._stamp_file.write(stamp, durable=durable)
 
     # -- a batch ------------------------------------------------------------------------------------------------
 

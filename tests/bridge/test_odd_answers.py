@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.events import PartPayAnswered
 from bridge.partpay.answers import (
     AlreadyExists,
     AtUrl,
@@ -168,6 +169,16 @@ def test_no_code_within_create_timeout(shop: Shop, asked_again: bool, still_fetc
         assert shop.outcomes() == ["96"]
 
 
+def test_a_late_create_answer_brings_the_picture_that_is_being_asked_for(shop: Shop) -> None:
+    shop.tender()
+    shop.callback("odd-word")
+    assert shop.pending(Ask.ORDER), "the callback gave the id; there is no picture yet"
+    shop.created()
+    shop.status("pending", Ask.ORDER, picture=AtUrl("https://example.test/other"))
+    shop.read_code()
+    assert [e.payload for e in shop.shown()] == ["https://pay.test/q/1"]
+
+
 # -- order and status -----------------------------------------------------------------------------------------
 
 
@@ -226,11 +237,10 @@ def test_a_status_that_does_not_say_whose_it_is_proves_nothing_of_an_order_found
     shop.answer(Ask.CREATE, Perhaps("timeout"))
     shop.advance(1.0)
     shop.answer(Ask.CREATE, AlreadyExists("order-9"))
-    shop.callback("odd", "order-9")
     shop.advance(6.0)
-    if shop.pending(Ask.STATUS):
-        shop.status("approved")
+    shop.post(PartPayAnswered(1, 1, 1, Ask.STATUS, Told(status="approved")))
     assert shop.outcomes() == []
+    assert shop.known().attempt.told is None
 
 
 # -- cancel ---------------------------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 """A poisoned event is set aside alone: its tender is frozen, PROGRESS only, and the rest of the shop goes on."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from bridge import book, refund, sale
 from bridge.events import CodeRead, PartPayAnswered
+from bridge.journal.journal import Journal
 from bridge.lane_events import Heard, PictureResult
 from bridge.partpay.answers import Created, Perhaps, Refunded, Told
 from bridge.tender import Ask, Tender
@@ -179,3 +181,31 @@ def test_answers_for_what_is_not_known_change_nothing(shop: Shop) -> None:
     assert shop.known() == before
     assert shop.engine.poisoned == 0
     assert shop.outcomes() == []
+
+
+def test_what_fails_when_its_time_comes_is_frozen_alone(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.sell()
+    shop.clock += 3.0
+    monkeypatch.setattr(sale, "pursue", raising)
+    shop.post()
+    assert frozen(shop) == {"T0000001/1"}
+    shop.post()
+    assert shop.engine.poisoned == 1
+
+
+def test_a_journal_that_fails_within_a_decision_is_no_poison(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Journal, "find", fails)
+        said = shop.tender()
+    assert isinstance(said[-1], link.Refused)
+    assert said[-1].reason == 10
+    assert shop.engine.poisoned == 0
+    shop.advance(1.0)
+    assert isinstance(shop.tender()[0], link.Accepted)

@@ -1,17 +1,21 @@
 """What a start finds: a journal put back, a pairing that the registry has lost, refunds under way, another boot."""
 
+import sqlite3
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bridge.engine import LISTED_MAX
-from bridge.events import Acknowledged, RegistryChanged
+from bridge.events import Acknowledged, PartPayAnswered, RegistryChanged
+from bridge.journal.journal import Journal
 from bridge.lane_events import Heard, LineUp, Proved
 from bridge.partpay.answers import Perhaps, Refunded
 from bridge.registry import Snapshot
 from bridge.tender import Ask, State
 from drivers.link import messages as link
+from drivers.link.authentication import Keys
 from tests.bridge.shop import LANE, Shop
 
 
@@ -173,3 +177,59 @@ def test_a_callback_of_an_attempt_without_an_order_that_names_another_tenders_or
     assert shop.callback("approved", "order-1", reference, counter=2) == 404
     assert shop.pending(Ask.STATUS) is None
     assert shop.known(2).attempt.order_id is None
+
+
+def test_stored_for_what_has_no_outcome_and_twice(shop: Shop) -> None:
+    shop.stored(9)
+    shop.tender()
+    shop.stored()
+    assert not shop.known().stored
+    shop.created()
+    shop.read_code()
+    shop.callback("approved")
+    shop.status("approved")
+    shop.stored()
+    head = shop.engine.head
+    shop.stored()
+    assert shop.known().stored
+    assert shop.engine.head == head, "a second time changes nothing"
+
+
+def test_a_late_answer_to_a_refund_that_is_closed_changes_nothing(shop: Shop) -> None:
+    shop.sell()
+    shop.callback("approved")
+    shop.status("approved")
+    shop.stored()
+    shop.refund(2, 1, 100)
+    shop.answer(Ask.REFUND, Refunded())
+    before = shop.known(2)
+    shop.post(PartPayAnswered(1, 2, 1, Ask.REFUND, Perhaps("timeout")))
+    assert shop.known(2) == before
+
+
+def test_a_message_on_a_line_whose_end_was_not_written(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: Journal) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Journal, "commit", fails)
+        shop.unplug()
+    shop.advance(1.0)
+    assert isinstance(shop.tender()[0], link.Accepted)
+    assert shop.post(Heard(LANE, link.Query("T0000001", 1), 2, b"keys"))[0].reason == 9  # type: ignore[union-attr]
+
+
+def test_keys_of_a_retired_terminal_bring_it_nothing(shop: Shop) -> None:
+    keys = Keys(bytes(range(32)), bytes(range(32, 64)))
+    pairings = tuple(replace(p, retired=p.pairing == 1) for p in shop.snapshot.pairings)
+    shop.snapshot = Snapshot.of(
+        shop.snapshot.merchants.values(), pairings, {("T0000001", "SN1"): (keys,)}
+    )
+    hello = link.Hello("T0000001", "SN1", 1, "Sim", "1", 240, 320, b"\x10", 1024)
+    shop.hear(replace(hello, can_authenticate=1, key_id=keys.identifier), "/dev/ttyS1")
+    shop.post(Proved("/dev/ttyS1", keys.identifier))
+    said = shop.post(Heard("/dev/ttyS1", link.Tender("T0000001", 1, 100, 554), 1, keys.identifier))
+    assert isinstance(said[-1], link.Refused)
+    assert shop.find() is None

@@ -69,6 +69,24 @@ def test_approved_is_not_taken_back_by_a_later_answer(shop: Shop) -> None:
     assert shop.known().reversal is Owed.NONE
 
 
+def test_two_answers_of_partpays_that_differ(shop: Shop) -> None:
+    shop.tender(2)
+    shop.callback("approved")
+    shop.status("approved")
+    shop.stored()
+    shop.tender(2)
+    shop.created("order-2", "number-2", picture=None)
+    shop.advance(2.0)
+    assert shop.pending(Ask.ORDER)
+    assert shop.pending(Ask.STATUS)
+    shop.status("approved", Ask.ORDER)
+    assert shop.outcomes(2) == ["00"]
+    shop.status("declined")
+    assert "two-statuses" in shop.attention()
+    assert shop.known(2).attempt.told == "approved"
+    assert shop.known(2).reversal is Owed.NONE
+
+
 def test_two_callbacks_that_differ_are_listed_and_partpay_is_asked(shop: Shop) -> None:
     shop.callback("declined")
     shop.callback("approved")
@@ -93,6 +111,9 @@ def test_a_check_is_asked_until_it_is_answered(shop: Shop) -> None:
     shop.callback("cancelled")
     shop.callback("approved")
     asked = 0
+    shop.advance(5.0)
+    shop.hello()
+    assert len([e for e in shop.asked if e.wanted.ask is Ask.STATUS]) == 1, "one at a time"
     for _ in range(6):
         if shop.pending(Ask.STATUS):
             asked += 1
