@@ -530,12 +530,13 @@ class Bench:
                 left_at = self.send(frame, what)
                 answer = self._answer(left_at, is_there=is_there)
                 if answer is not None and answer.is_ack:
+                    for other in self._answers:
+                        self._stray(other)
                     return
         finally:
             self._busy = was_busy
             self._awaiting = False
-            while self._answers:
-                self._stray(self._answers.popleft())
+            self._answers.clear()
         raise Broken(f"{what} was not acknowledged, sent {SENT_TIMES} times")
 
     def send(self, data: bytes, what: str) -> float:

@@ -38,8 +38,8 @@ know; afterwards it goes on with its own bridge, with counters above those used 
 The report goes to standard output: each rule, its verdict (`kept`, `BROKEN`, `-` for not checked), and
 the bytes; `--json FILE` writes the same for a program, `--brief` leaves out the bytes of rules that were
 kept. Questions go to standard error. Exit status: 0 where no rule was found broken, 1 where one was, 2
-where the run could not be made (no port, no HELLO, wrong options). What nobody could try is not checked,
-and never counted as kept.
+where the run could not be made (no port, no HELLO, wrong options) or was broken off before one was found.
+What nobody could try is not checked, and never counted as kept.
 
 ## The operator
 Some rules need a hand or an eye at the terminal. A person is asked on standard error. `--operator COMMAND`

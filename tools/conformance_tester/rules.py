@@ -393,7 +393,7 @@ RULES: tuple[Rule, ...] = (
         "hello.cable",
         "4.3",
         "HELLO is said when the cable comes back.",
-        "The cable is pulled and put back: HELLO. A terminal that cannot notice its cable is asked by IDENTIFY.",
+        "The cable is pulled and put back: HELLO, of itself, or to IDENTIFY where it cannot notice.",
         who_is_meant.cable_back,
     ),
     _watched(

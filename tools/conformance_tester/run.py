@@ -5,6 +5,7 @@ Rules
 - A terminal that does not come back to that is looked for, then its power is cut once; where that
   does not help either, the rule before was broken, and the rest is not checked.
 - A verdict is one of three; what nobody could try is never counted as kept.
+- A run that is broken off, by a person or a port that is gone, has a report of what it found till then.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from drivers.link.dialect import Dialect
 from drivers.link.messages import Hello
 from tools.conformance_tester.bench import Bench, Broken, CannotTell, NotThere
 from tools.conformance_tester.operators import Operator
-from tools.conformance_tester.port import Port
+from tools.conformance_tester.port import Port, PortGone
 from tools.conformance_tester.record import Entry
 from tools.conformance_tester.rules import Rule
 from tools.conformance_tester.watch import Watch
@@ -57,14 +58,18 @@ class Outcomes:
     hello: Hello | None = None
     results: list[Result] = field(default_factory=list)
     took_s: float = 0.0
+    broken_off: str = ""
+    """Why the run has not come to its end."""
 
     def count(self, verdict: Verdict) -> int:
         return sum(result.verdict is verdict for result in self.results)
 
     @property
     def exit_status(self) -> int:
-        """0: no rule was found broken; 1: one was."""
-        return 1 if self.count(Verdict.BROKEN) else 0
+        """0: no rule was found broken; 1: one was; 2: none was, and the run was broken off."""
+        if self.count(Verdict.BROKEN):
+            return 1
+        return 2 if self.broken_off else 0
 
 
 def run(
@@ -77,7 +82,7 @@ def run(
     local_time: Callable[[], datetime],
     tell: Callable[[Result], None] = lambda _: None,
 ) -> Outcomes:
-    """Go through `rules`. NotThere: no terminal answers. PortGone: the port is not there."""
+    """Go through `rules`. NotThere: no terminal answers. PortGone: it went before one did."""
     watchers: dict[str, Watch] = {
         rule.id: rule.check() for rule in rules if isinstance(rule.check, type)
     }
@@ -95,9 +100,21 @@ def run(
     if bench.hello.can_authenticate != 1:
         rules = [rule for rule in rules if not rule.authenticated]
     for rule in rules:
-        if not rule.watched:
-            found.results.append(_try(bench, rule, found.results))
-            tell(found.results[-1])
+        if rule.watched:
+            continue
+        if not found.broken_off:
+            try:
+                result = _try(bench, rule, found.results)
+            except PortGone as gone:
+                found.broken_off = str(gone)
+            except KeyboardInterrupt:
+                found.broken_off = "a person has broken it off"
+        if found.broken_off:
+            result = Result(
+                rule, Verdict.NOT_CHECKED, f"the run was broken off: {found.broken_off}"
+            )
+        found.results.append(result)
+        tell(result)
     for rule in rules:
         if rule.watched:
             found.results.append(_watched(rule, watchers[rule.id]))

@@ -550,7 +550,19 @@ class DoesNotGreetWhenRefused(Terminal):
         return super().handle(message, now, refused)
 
 
-@_of_terminal("hello.power-up", "hello.cable")
+@_of_terminal("hello.cable")
+class IsDeafOnceItsCableWasOut(Terminal):
+    _was_out = False
+
+    def unplugged(self) -> Any:
+        self._was_out = True
+        return super().unplugged()
+
+    def plugged(self, now: float) -> Any:
+        return [] if self._was_out else super().plugged(now)
+
+
+@_of_terminal("hello.power-up")
 class WaitsToBeAsked(Terminal):
     def plugged(self, now: float) -> Any:
         self.state = State.GREETING

@@ -11,6 +11,7 @@ import pytest
 from drivers.display.geometry import Panel
 from drivers.link.dialect import DIALECTS
 from tests.tools.conformance.faulty_terminals import FAULTS, Fault
+from tools.conformance_tester.port import PortGone
 from tools.conformance_tester.rules import RULES, Rule, of_dialect
 from tools.conformance_tester.run import Outcomes, Verdict, run
 from tools.conformance_tester.simulated import DEVICE, InSteps, make_link
@@ -117,6 +118,28 @@ def test_a_terminal_that_greets_once_and_is_gone_is_not_called_right() -> None:
     found = gone_through(terminal, "native", of_dialect("native"))
     assert found.exit_status == 1
     assert found.count(Verdict.KEPT) < 10
+
+
+@pytest.mark.parametrize("fault", [PortGone("unplugged"), KeyboardInterrupt()], ids=["port", "^C"])
+def test_a_run_that_is_broken_off_tells_what_it_found(fault: BaseException) -> None:
+    terminal = InSteps(DIALECTS["native"])
+    receive = terminal.receive
+    sent = 0
+
+    def breaks(data: bytes, now: float) -> bytes:
+        nonlocal sent
+        sent += 1
+        if sent == 60:
+            raise fault
+        return receive(data, now)
+
+    terminal.receive = breaks  # type: ignore[method-assign]
+    found = gone_through(terminal, "native", of_dialect("native"))
+    assert broken(found) == {}
+    assert 0 < found.count(Verdict.KEPT) < 20
+    assert found.broken_off
+    assert found.exit_status == 2
+    assert len(found.results) == len(of_dialect("native"))
 
 
 def test_each_tried_rule_shows_its_bytes() -> None:
