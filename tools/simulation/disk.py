@@ -26,19 +26,32 @@ class Disk(sqlite3.Connection):
 
     full = False
     """Nothing can be written."""
+    pragmas: list[str]
+    """Those that the first opening asked for."""
 
     @classmethod
     def fresh(cls) -> Disk:
         """A new, empty one."""
-        return sqlite3.connect(
+        disk = sqlite3.connect(
             ":memory:", isolation_level=None, check_same_thread=False, factory=cls
         )
+        disk.pragmas = []
+        return disk
 
     def close(self) -> None:
         """The process lets go of the file."""
         self.heal()
         if self.in_transaction:
             super().execute("ROLLBACK")
+
+    def copied(self) -> bytes:
+        """As a backup has it."""
+        return self.serialize()
+
+    def restore(self, copy: bytes) -> None:
+        """An old copy in place of what is there."""
+        self.heal()
+        self.deserialize(copy)
 
     def discard(self) -> None:
         """For good."""
@@ -48,7 +61,14 @@ class Disk(sqlite3.Connection):
 
     def connect(self, path: Path) -> sqlite3.Connection:
         """What `Journal` is given in place of sqlite3's own."""
+        if not self.pragmas:
+            # In memory they mean nothing; on a disk everything rests on them.
+            self.trouble(self._listen, _nothing)
         return self
+
+    def _listen(self, sql: str) -> None:
+        if sql.startswith("PRAGMA"):
+            self.pragmas.append(sql)
 
     # -- trouble -----------------------------------------------------------------------------
 

@@ -59,6 +59,7 @@ MOMENT_TURNS_MAX = 60
 """So many batches without time passing are no progress."""
 TTY_BYTES = 4096
 """What the system keeps of a line that nobody reads."""
+BACKUP_EVERY_S = 45.0
 FREE_BYTES = 10**10
 LOW_BYTES = 10**6
 
@@ -309,6 +310,10 @@ class Machine:
         self._folder = tempfile.mkdtemp(prefix="simulation-", dir=_memory_folder())
         self._path = Path(self._folder) / "journal.db"
         self._moment = (-1.0, 0)
+        self._copy: bytes | None = None
+        """A backup, if one was made."""
+        if world.faults.any("disk.restored"):
+            self._back_up()
 
     def close(self) -> None:
         """Leaves nothing behind."""
@@ -368,7 +373,7 @@ class Machine:
         if self.life is life:
             self._starts = 0
             self.made = True
-            self.world.oracles.durable()
+            self.world.oracles.durable(self.disk.pragmas)
             for line in self.world.lines:
                 life.ports[line.name] = Port(life, line)
                 if line.present:
@@ -389,6 +394,10 @@ class Machine:
                 reply.over = True
                 self.world.schedule.after(0.01, reply.answer, 503)
         self.stalled_until = self.frozen_until = 0.0
+        if self._copy is not None and self.world.faults.hits("disk.restored"):
+            self.world.note("restored")
+            self.disk.restore(self._copy)
+            self.world.oracles.restored()
         self.world.schedule.after(self._draw.uniform(*down_s), self.start)
 
     def lose_power(self) -> None:
@@ -398,6 +407,13 @@ class Machine:
         self.kill("power", BOOT_S)
         self._boots += 1
         self.zero = self.world.schedule.now
+
+    def _back_up(self) -> None:
+        """A copy of the journal, now and then."""
+        if self.made and not self.disk.in_transaction:
+            self._copy = self.disk.copied()
+        if self.world.faults.on:
+            self.world.schedule.after(BACKUP_EVERY_S, self._back_up)
 
     def freeze(self, seconds: float) -> None:
         """The whole process stands still."""

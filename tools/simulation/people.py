@@ -147,7 +147,7 @@ class Cashier:
         self._later(LAST_CANCEL_S, self._cancel, number)
 
     def _cancel(self, number: int) -> None:
-        if number == self._number:
+        if number == self._number and not self._world.people.sure:
             sale = self.till.terminal and self.till.terminal.tender
             if sale and self.till.person(lambda terminal, now: terminal.cancel(now)):
                 self._world.cancelled(self.till.terminal_id, sale.counter)
@@ -219,7 +219,8 @@ class Cashier:
                 counter = draw.choice((kept.counter, *past))
                 self.till.rogue(link.Tender(name, max(counter, 1), draw.randrange(1, 9999), NZD))
             case "repeat":
-                message = self._world.oracles.content_of(name, draw.choice(past))
+                opened = [part.counter for part in kept.open]
+                message = self._world.oracles.content_of(name, draw.choice((*past, *opened)))
                 if message is not None:
                     self.till.rogue(message)
             case "cancel":
