@@ -26,8 +26,10 @@ from drivers.link.session import Delivered, Received, Session
 USUAL_BAUDS: Final = (115_200, 9_600, 19_200, 38_400, 57_600, 230_400, 460_800, 921_600)
 """As terminals leave the factory, the likeliest first."""
 
-ACK_WAIT_S: Final = 0.6
+ACK_WAIT_S: Final = 0.8
 """A terminal acknowledges within 0.3 s of the frame's end, or of the end of a frame of its own."""
+FIRST_WAIT_S: Final = 2.5
+"""For the likeliest setting: IDENTIFY goes out twice more, in case noise has hit it."""
 HELLO_WAIT_S: Final = 6.0
 """After an acknowledgement: a terminal with keys says HELLO at most every 5 s."""
 TAKEN_WAIT_S: Final = 3.0
@@ -87,7 +89,7 @@ def ask(
     noise = False
     for baud, group in groupby(settings, key=lambda setting: setting.baud):
         with Loop() as loop:
-            asker = _Asker(loop, port, list(group), about)
+            asker = _Asker(loop, port, list(group), about, likeliest=settings[0])
             line = maker(loop, port, asker, baud=baud)
             asker.use(line.write)
             line.start()
@@ -109,7 +111,13 @@ class _Asker:
     """Uses one line, at one speed, for one dialect after the other. All on the loop's thread."""
 
     def __init__(
-        self, loop: Loop, port: str, settings: Iterable[Setting], about: Callable[[Setting], object]
+        self,
+        loop: Loop,
+        port: str,
+        settings: Iterable[Setting],
+        about: Callable[[Setting], object],
+        *,
+        likeliest: Setting,
     ) -> None:
         self.name = port
         self.done = False
@@ -119,6 +127,7 @@ class _Asker:
         self._loop = loop
         self._settings = list(settings)
         self._about = about
+        self._likeliest = likeliest
         self._write: Callable[[bytes], None] = lambda data: None
         self._setting: Setting | None = None
         self._session: Session | None = None
@@ -179,7 +188,7 @@ class _Asker:
         self._about(self._setting)
         self._session = Session(dialect_named(self._setting.dialect), baud=self._setting.baud)
         self._session.send(Identify())
-        self._wait(ACK_WAIT_S)
+        self._wait(FIRST_WAIT_S if self._setting == self._likeliest else ACK_WAIT_S)
         self._go_on()
 
     def _heard(self, hello: Hello) -> None:
