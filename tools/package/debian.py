@@ -25,6 +25,11 @@ from tools.package.tree import CannotBuild, run
 BASE = ("systemd", "systemd-sysv", "dbus", "udev", "ca-certificates")
 PROJECT = "/mnt/project"
 """Where the sources are seen in the tree: the simulated terminal runs from there."""
+CLEAN = (
+    *("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    *("HOME=/root", "LANG=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"),
+)
+"""Nothing of this machine's environment goes into the tree."""
 BOOT_S = 60.0
 POWER_OFF_S = 20.0
 
@@ -85,9 +90,8 @@ def bootstrap(tree: Path, source: Mirror) -> None:
     run([*_chroot(tree), "apt-get", "update", "-qq"])
 
 
-def _chroot(tree: Path) -> list[str]:
-    return ["chroot", str(tree), "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8",
-            "DEBIAN_FRONTEND=noninteractive"]  # fmt: skip
+def _chroot(tree: Path) -> tuple[str, ...]:
+    return ("chroot", str(tree), *CLEAN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +151,7 @@ def entered(tree: Path, project: Path) -> Iterator[Debian]:
             run(["mount", *words, place])
             run(["mount", "--make-rslave", place])
             mounted.append(Path(place))
-        yield Debian(tree, tuple(_chroot(tree)))
+        yield Debian(tree, _chroot(tree))
     finally:
         for place in reversed(mounted):
             subprocess.run(["umount", "-R", "-l", place], check=False, capture_output=True)
@@ -198,9 +202,10 @@ def _up(tree: Path, nspawn: subprocess.Popen[bytes], log: Path) -> Debian:
         children = Path(f"/proc/{nspawn.pid}/task/{nspawn.pid}/children").read_text().split()
         if children:
             # Not its user namespace: there is none.
-            enter = ("nsenter", "--target", children[0], "--mount", "--uts", "--ipc", "--pid", "--cgroup",
-                     "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8",
-                     "DEBIAN_FRONTEND=noninteractive")  # fmt: skip
+            enter = (
+                *("nsenter", "--target", children[0], "--mount", "--uts", "--ipc", "--pid"),
+                *("--cgroup", *CLEAN),
+            )
             debian = Debian(tree, enter)
             state = debian.run("systemctl", "is-system-running", check=False).stdout.strip()
             if state in {"running", "degraded"}:

@@ -1,7 +1,8 @@
 """Tries the Debian package in a Debian of its own: installs it, sells, takes it away, and says what it saw.
 
-Twice: by hand (chroot; the unit's command line as the unit's user), and with systemd as process 1, under all that the
-unit locks. What this machine does not allow is said to be not run, and is no success.
+By hand (chroot; the unit's command line as the unit's user), then with systemd as process 1, under all that the unit
+locks; and once more without the package, by pip and `partpay-bridge install-service`. What this machine does not
+allow is said to be not run, and is no success.
 """
 
 from __future__ import annotations
@@ -17,21 +18,20 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from tools.daemon_process import CALLBACK_KEY
 from tools.free_port import free_port
 from tools.package.debian import PROJECT, Debian, booted, bootstrap, entered, mirror
-from tools.package.tree import CannotBuild
+from tools.package.locks import probe
+from tools.package.tree import CannotBuild, run
 from tools.sandbox.client import SandboxClient, started
 from tools.terminal.driver import TerminalProcess
 
 TOP = Path(__file__).parents[2]
-PYTHON = "/usr/lib/partpay-bridge/bin/python"
 UNIT = "partpay-bridge.service"
 STATE = "/var/lib/partpay-bridge"
 CONFIG = "/etc/partpay-bridge/bridge.toml"
@@ -66,8 +66,6 @@ class Report:
             self.say("not run", f"{what}: {str(error).splitlines()[-1]}")
             return
         except Exception as error:
-            self.failed += 1
-            traceback.print_exc()
             self.say(
                 "FAILED",
                 f"{what}: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
@@ -84,6 +82,15 @@ class Shop:
     debian: Debian
     sandbox: SandboxClient
     port: int
+    wheels: Path
+    """All wheels of the lock file, as tools/build-deb fetched them."""
+    home: str = "/usr/lib/partpay-bridge"
+    """The program's own environment."""
+    unit_file: str = f"/usr/lib/systemd/system/{UNIT}"
+
+    @property
+    def python(self) -> str:
+        return f"{self.home}/bin/python"
 
     def configure(self, *, callbacks: bool) -> None:
         url = self.sandbox.url
@@ -123,7 +130,7 @@ class Shop:
     def terminal(self) -> Iterator[TerminalProcess]:
         """The simulated terminal, inside; its line belongs to dialout, as udev would have it."""
         enter = self.debian.enter
-        python = (*enter, f"PYTHONPATH={PROJECT}", "PYTHONDONTWRITEBYTECODE=1", PYTHON)
+        python = (*enter, f"PYTHONPATH={PROJECT}", "PYTHONDONTWRITEBYTECODE=1", self.python)
         options = ("--pty", LINE, "--terminal-id", "T0000001", "--serial", "SN1")
         with TerminalProcess(options, python=python) as terminal:
             ends = time.monotonic() + WAIT_S
@@ -155,7 +162,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tools/try-package", description=__doc__)
     parser.add_argument("--deb", type=Path, help="the package (the newest in dist/)")
     parser.add_argument("--suite", help="Debian's release (the one that this machine runs)")
+    parser.add_argument(
+        "--wheels",
+        type=Path,
+        default=TOP / "build" / "wheels",
+        help="the wheels of tools/build-deb (build/wheels)",
+    )
     parser.add_argument("--work", type=Path, help="where the tree is made (a temporary folder)")
+    parser.add_argument("--way", choices=WAYS, action="append", help="only this one (all)")
     options = parser.parse_args(arguments)
     if os.geteuid() != 0:
         print("tools/try-package: only root can make a tree and enter it", file=sys.stderr)
@@ -168,7 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
         deb = (options.deb or packages[-1]).resolve()
         suite = options.suite or platform.freedesktop_os_release()["VERSION_CODENAME"]
         with tempfile.TemporaryDirectory(prefix="partpay-trial-", dir=options.work) as scratch:
-            both(deb, suite, Path(scratch), report)
+            every_way(options.way or list(WAYS), deb, options.wheels, suite, Path(scratch), report)
     except CannotBuild as error:
         report.say("not run", str(error))
         report.failed += 1
@@ -176,29 +190,29 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if report.failed else 0
 
 
-def both(deb: Path, suite: str, scratch: Path, report: Report) -> None:
+def every_way(
+    ways: Sequence[str], deb: Path, wheels: Path, suite: str, scratch: Path, report: Report
+) -> None:
     base = scratch / "base"
     with report.step(f"a Debian {suite} of its own"):
         bootstrap(base, mirror(suite))
         shutil.copy(deb, base / "root" / "partpay-bridge.deb")
     with started("--callback-key-file", str(_key(scratch))) as sandbox:
-        for name, enter, trial in (
-            ("chroot", entered, by_hand),
-            ("systemd", booted, under_systemd),
-        ):
+        for name in ways:
+            enter, trial = WAYS[name]
             report.say("--", name)
             tree = scratch / name
             subprocess.run(["cp", "-a", "--reflink=auto", base, tree], check=True)
             try:
                 with enter(tree, TOP) as debian:
-                    trial(Shop(debian, sandbox, free_port()), report)
+                    trial(Shop(debian, sandbox, free_port(), wheels), report)
             except CannotBuild as error:
                 report.say("not run", str(error))
                 report.failed += 1
-            except Exception as error:  # noqa: BLE001 - told where it happened; the other half is still of use
-                print(
-                    f"tools/try-package: {name} ends here: {type(error).__name__}", file=sys.stderr
-                )
+            except Exception:  # noqa: BLE001 - told; the other ways are still of use
+                report.failed += 1
+                traceback.print_exc()
+                report.say("FAILED", f"{name} ends here")
 
 
 def _key(folder: Path) -> Path:
@@ -357,7 +371,7 @@ def under_systemd(shop: Shop, report: Report) -> None:
             use_credentials(shop, terminal, "credentials-encrypted.conf.example")
             shop.sell(terminal)
     with report.step("what it may open, write and run") as found:
-        found.append(probe(debian))
+        found.append(probe(debian, shop.unit_file, shop.python))
     with report.step("the journal audited: all that must hold did"):
         debian.run("partpay-bridge", "audit")
     shop.secrets(owner="partpay-bridge")
@@ -368,6 +382,58 @@ def under_systemd(shop: Shop, report: Report) -> None:
     ):
         debian.run("rm", "-rf", path)
     take_away(shop, before, report)
+
+
+def by_venv(shop: Shop, report: Report) -> None:
+    """Without the package: pip, a venv, and the program's own command."""
+    debian = shop.debian
+    debian.run("apt-get", "install", "-y", "-qq", "--no-install-recommends", "python3-venv")
+    before = debian.files()
+    shop.home, shop.unit_file = "/opt/partpay-bridge", f"/etc/systemd/system/{UNIT}"
+    with report.step("into a venv by pip, from the wheels alone"):
+        own = debian.tree / "root" / "own"
+        run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", own], cwd=TOP)
+        shutil.copytree(shop.wheels, debian.tree / "root" / "wheels")
+        shutil.copy(TOP / "tools/lock/run.txt", debian.tree / "root" / "run.txt")
+        debian.run("python3", "-m", "venv", shop.home)
+        pip = (
+            f"{shop.home}/bin/pip",
+            "install",
+            "-q",
+            "--no-index",
+            "--find-links",
+            "/root/wheels",
+        )
+        debian.run(*pip, "--require-hashes", "-r", "/root/run.txt")
+        debian.run(*pip, "--no-deps", f"/root/own/{next(own.glob('*.whl')).name}")
+    installer = (f"{shop.home}/bin/partpay-bridge", "install-service")
+    with report.step("install-service, after a dry run that changed nothing") as found:
+        told = debian.out(*installer, "--dry-run")
+        assert not debian.exists(shop.unit_file)
+        debian.run(*installer)
+        found.append(f"{len(told.splitlines())} steps")
+        assert state(debian, "UnitFileState") == "enabled"
+        verified = debian.run("systemd-analyze", "verify", "--man=no", shop.unit_file)
+        assert verified.stdout + verified.stderr == "", verified.stderr
+    shop.configure(callbacks=True)
+    shop.register()
+    with report.step("a sale under the unit's locks") as found:
+        debian.run("systemctl", "start", UNIT)
+        with shop.terminal() as terminal:
+            found.append(f"approved to 00 {shop.sell(terminal):.2f} s")
+    with report.step("what it may open, write and run") as found:
+        found.append(probe(debian, shop.unit_file, shop.python))
+    with report.step("uninstalled; configuration, secrets and journal stay"):
+        debian.run(*installer, "--uninstall")
+        debian.run("rm", "-rf", shop.home)
+        left = {
+            path
+            for path in debian.files() - before
+            if not path.startswith(("/etc/partpay-bridge", STATE))
+        }
+        folders = {path for path in left if (debian.tree / path.lstrip("/")).is_dir()}
+        assert not left - folders, sorted(left - folders)
+        assert debian.exists(f"{STATE}/journal.db")
 
 
 def state(debian: Debian, name: str) -> str:
@@ -436,106 +502,12 @@ def use_credentials(shop: Shop, terminal: TerminalProcess, example: str) -> None
     terminal.wait_for("ready", WAIT_S, paired=True)
 
 
-PROBE = """
-import ctypes, errno, os, shutil, socket, subprocess
-def may(what, *kinds):
-    try:
-        what()
-    except kinds:
-        return False
-    return True
-def ran(folder):
-    shutil.copy("/usr/bin/true", folder + "/probe")
-    os.chmod(folder + "/probe", 0o755)
-    try:
-        subprocess.run([folder + "/probe"])
-    finally:
-        os.unlink(folder + "/probe")
-def netlink():
-    import libusb_package, usb.core
-    list(usb.core.find(find_all=True, backend=libusb_package.get_libusb1_backend()))
-def native():
-    from drivers.display import qr
-    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-    X25519PrivateKey.generate()
-    qr.warm_up()
-yes = {
-    "look for USB devices (libusb, netlink)": netlink,
-    "read and draw codes, make keys (native code)": native,
-    "resolve names": lambda: socket.getaddrinfo(HOST, 443),
-    "write its state": lambda: open("/var/lib/partpay-bridge/written", "w"),
-    "use callbacks of ctypes": lambda: ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 5)(),
+WAYS = {
+    "chroot": (entered, by_hand),
+    "systemd": (booted, under_systemd),
+    "venv": (booted, by_venv),
 }
-no = {
-    "see homes": lambda: os.listdir("/home"),
-    "see /proc/sys": lambda: os.listdir("/proc/sys"),
-    "write /etc": lambda: open("/etc/probe", "w"),
-    "write /usr": lambda: open("/usr/probe", "w"),
-    "write /run": lambda: open("/run/probe", "w"),
-    "run what it wrote (state)": lambda: ran("/var/lib/partpay-bridge"),
-    "run what it wrote (/tmp)": lambda: ran("/tmp"),
-    "send raw packets": lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0),
-    "make memory that can be written and run": lambda: __import__("mmap").mmap(-1, 4096, prot=7),
-}
-for device, allowed in DEVICES:
-    (yes if allowed else no)["open " + device] = lambda device=device: os.open(device, os.O_RDWR | os.O_NONBLOCK)
-wrong = ["cannot " + name for name, what in yes.items() if not may(what, OSError)]
-wrong += ["can " + name for name, what in no.items() if may(what, OSError)]
-os.unlink("/var/lib/partpay-bridge/written")
-print("PROBE", wrong or "as it should be:", len(yes), "allowed,", len(no), "refused")
-"""
-
-
-def probe(debian: Debian) -> str:
-    """Runs a script under the unit's settings; what it found. Raises AssertionError for what is not as it should."""
-    sources = (debian.tree / "etc/apt/sources.list").read_text()
-    host = urlsplit(sources.split()[1]).hostname or "localhost"
-    devices = []
-    for device, allowed in (("/dev/ttyS0", True), ("/dev/kmsg", False)):
-        if (
-            Path(device).is_char_device()
-            and not debian.run(
-                "mknod", "-m", "0666", device, "c", *_number(device), check=False
-            ).returncode
-        ):
-            devices.append((device, allowed))
-    debian.write("/usr/local/lib/probe.py", f"DEVICES, HOST = {devices!r}, {host!r}\n{PROBE}")
-    unit = debian.out("cat", f"/usr/lib/systemd/system/{UNIT}")
-    lines = []
-    for line in unit.splitlines():
-        key = line.partition("=")[0]
-        if key == "ExecStart":
-            lines.append(f"ExecStart={PYTHON} -I /usr/local/lib/probe.py")
-        elif key == "Type":
-            lines.append("Type=oneshot")
-        elif key not in {
-            "WatchdogSec",
-            "Restart",
-            "RestartPreventExitStatus",
-            "RestartSec",
-            "NotifyAccess",
-            "WantedBy",
-        }:
-            lines.append(line)
-    debian.write("/etc/systemd/system/probe.service", "\n".join(lines) + "\n")
-    debian.run("systemctl", "stop", UNIT)
-    debian.run("systemctl", "daemon-reload")
-    debian.run("systemctl", "start", "probe.service", check=False)
-    debian.run("journalctl", "--sync", check=False)
-    told = debian.out("journalctl", "-u", "probe.service", "-o", "cat", "--no-pager")
-    debian.run("rm", "-f", "/etc/systemd/system/probe.service", "/usr/local/lib/probe.py")
-    debian.run("systemctl", "daemon-reload")
-    debian.run("systemctl", "start", UNIT)
-    found = [line for line in told.splitlines() if line.startswith("PROBE")]
-    assert found, told
-    assert "as it should be" in found[0], found[0]
-    tried = ", ".join(name for name, _ in devices) or "none of its own"
-    return f"{found[0].partition(': ')[2]}; devices tried: {tried}"
-
-
-def _number(device: str) -> tuple[str, str]:
-    about = Path(device).stat().st_rdev
-    return str(os.major(about)), str(os.minor(about))
+"""How the tree is entered, and what is tried in it."""
 
 
 if __name__ == "__main__":
