@@ -3,8 +3,9 @@
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -17,15 +18,20 @@ TOP = Path(__file__).parents[3]
 
 
 @pytest.fixture
-def where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installed:
-    """An environment that all users can read, as far as its own folders go."""
-    prefix = tmp_path / "opt" / "partpay-bridge"
+def where(monkeypatch: pytest.MonkeyPatch) -> Iterator[Installed]:
+    """An environment that all users can read: not below `tmp_path`, which is its owner's alone."""
+    with TemporaryDirectory() as folder:
+        prefix = Path(folder) / "opt" / "partpay-bridge"
+        yield _installed(prefix, Path(folder), monkeypatch)
+
+
+def _installed(prefix: Path, top: Path, monkeypatch: pytest.MonkeyPatch) -> Installed:
     (prefix / "bin").mkdir(parents=True)
     (prefix / "lib" / "python3.11").mkdir(parents=True)
     for name in ("partpay-bridge", "python"):
         (prefix / "bin" / name).touch(mode=0o755)
     for folder in (prefix, *prefix.parents):
-        if folder.is_relative_to(tmp_path.parents[1]):
+        if folder.is_relative_to(top):
             folder.chmod(folder.stat().st_mode | 0o055)
     monkeypatch.setattr(sys, "prefix", str(prefix))
     monkeypatch.setattr(sys, "base_prefix", "/usr")
