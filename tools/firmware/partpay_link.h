@@ -21,6 +21,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* ---- Sizes, to be changed by -D --------------------------------------------------------------------- */
 
 /* The longest body that is taken (DF13), 640 to 4092 bytes. Longer ones make pictures come quicker. */
@@ -418,7 +422,7 @@ typedef struct {
 typedef struct {
     void *context;
     /* Send these bytes; they stay where they are until pp_sent is called, which says that the last one has
-     * left. Nothing else is sent before that. */
+     * left, or was lost. Nothing else is sent before that: it has to be called each time. */
     void (*send)(void *context, const uint8_t *data, size_t size);
     /* What was saved last; false where nothing ever was. */
     bool (*load)(void *context, pp_kept *kept);
@@ -644,5 +648,9 @@ pp_result pp_forget_keys(pp_terminal *terminal, uint32_t now);
 
 /* The open TENDER; NULL where there is none. */
 const pp_transaction *pp_open_sale(const pp_terminal *terminal);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

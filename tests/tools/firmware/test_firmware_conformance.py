@@ -151,11 +151,12 @@ def test_an_outcome_that_cannot_be_stored_is_not_answered(
         assert (firmware.events[-1].kind == "failed") is (storage == "broken")
 
 
-def test_noise_for_ever_breaks_nothing(stepped_program: Path) -> None:
+@pytest.mark.parametrize("kind", ["stepped_program", "authenticated_program"])
+def test_noise_for_ever_breaks_nothing(request: pytest.FixtureRequest, kind: str) -> None:
     """Whatever comes, the sanitizers find nothing, and afterwards it sells."""
     source = random.Random(11)
     kept = [rule for rule in of_dialect("native") if rule.id == "outcome.approved"]
-    with SteppedFirmware(stepped_program, dialect="native") as firmware:
+    with SteppedFirmware(request.getfixturevalue(kind), dialect="native") as firmware:
         gone_through(firmware.port, firmware.operator, "native", kept)
         pieces = [b"\x10\x02", b"\x10\x03", b"\x10\x10", b"\x06", b"\x15", b"\x92\x07", b"\xa0\x01"]
         for _ in range(3000):
