@@ -136,6 +136,23 @@ def refused(
     )
 
 
+def is_repeat(known: Tender, message: link.Tender | link.Refund) -> bool:
+    """Is this what was written under that counter, said again? Else it gets reason 3 (link, section 4, 6)."""
+    if known.stored:
+        return False
+    if isinstance(message, link.Refund):
+        return (
+            known.kind is Kind.REFUND
+            and known.original_counter == message.original_counter
+            and known.amount_minor == message.amount_minor
+        )
+    return (
+        known.kind is Kind.TENDER
+        and (known.amount_minor, known.currency) == (message.amount_minor, message.currency)
+        and (known.asked_merchant, known.reference) == (message.merchant, message.reference)
+    )
+
+
 def tender(
     page: Page,
     message: link.Tender,
@@ -152,12 +169,7 @@ def tender(
     known = book.find(message.counter, shelf)
     reason: Reason | None = None
     if known is not None:
-        same = (
-            known.kind is Kind.TENDER
-            and (known.amount_minor, known.currency) == (message.amount_minor, message.currency)
-            and (known.asked_merchant, known.reference) == (message.merchant, message.reference)
-        )
-        if same and not known.stored:
+        if is_repeat(known, message):
             return tell_again(page, known, c)
         reason = Reason.COUNTER_USED
     elif book.open_tender is not None:
@@ -231,12 +243,7 @@ def refund_asked(
     original = book.find(message.original_counter, shelf)
     reason: Reason | None = None
     if known is not None:
-        same = (
-            known.kind is Kind.REFUND
-            and known.original_counter == message.original_counter
-            and known.amount_minor == message.amount_minor
-        )
-        if same and not known.stored:
+        if is_repeat(known, message):
             return tell_again(page, known, c)
         reason = Reason.COUNTER_USED
     elif message.amount_minor == 0:

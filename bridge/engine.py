@@ -425,10 +425,12 @@ class Engine:
             ):
                 if self._board.pairing_on(lane) is None:
                     reason = Reason.NOT_PAIRED
-                elif (known := self._written(lane, message.counter)) is not None:
+                elif (known := self._written(lane, message.counter)) is None:
+                    reason = Reason.CANNOT_WRITE
+                elif books.is_repeat(known, message):
                     return self._told_again(lane, known)
                 else:
-                    reason = Reason.CANNOT_WRITE
+                    reason = Reason.COUNTER_USED
                 return [Say(lane, books.refused(reason, message, sequence, prefix))]
             case Heard(lane=lane, message=link.Cancel() | link.Query() as message):
                 known = self._written(lane, message.counter)

@@ -81,6 +81,21 @@ def test_what_is_open_is_told_as_it_is_written(shop: Shop) -> None:
     assert shop.known().state is State.ORDERED, "the cancel was not taken: it is said again"
 
 
+def test_other_content_under_a_written_counter_is_no_repeat(shop: Shop) -> None:
+    """World 64 of seed 2026: what another sale keyed under counter 5 got was ACCEPTED for the first one's amount."""
+    shop.sell()
+    broken(shop)
+    for other in (
+        link.Tender("T0000001", 1, 4711, currency=554),
+        link.Refund("T0000001", 1, original_counter=7, amount_minor=100),
+    ):
+        said = shop.hear(other)
+        assert [type(m) for m in said] == [link.Refused]
+        assert refusal(said) == (3, "TEST COUNTER ALREADY USED")
+    mended(shop)
+    assert shop.known().state is State.ORDERED
+
+
 def test_an_outcome_is_told_as_it_is_written(shop: Shop) -> None:
     shop.sell()
     shop.callback("approved")
