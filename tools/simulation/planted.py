@@ -98,8 +98,8 @@ BUGS = (
     ),
     Bug(
         "refused-though-written", "after a failed batch a known tender is told REFUSED 10", "I-16", ENGINE,
-        "                elif (known := self._written(lane, message.counter)) is not None:",
-        "                elif (known := self._written(lane, -1)) is not None:",
+        "                elif (known := self._written(lane, message.counter)) is None:",
+        "                elif (known := self._written(lane, -1)) is None:",
     ),
     Bug(
         "event-without-row", "a change of a tender is an event, and its row stays as it was", "I-14", JOURNAL,
@@ -343,14 +343,15 @@ BUGS = (
     # -- terminals ---------------------------------------------------------------------------
     Bug(
         "other-content-same", "the same counter with another amount is the same tender", "I-9", BOOK,
-        "            and (known.amount_minor, known.currency) == (message.amount_minor, message.currency)\n", "",
+        "        and (known.amount_minor, known.currency) == (message.amount_minor, message.currency)\n", "",
     ),
     Bug(
         "stored-is-repeated", "a stored tender that comes again is answered by its outcome", "I-10", BOOK,
-        "            and (known.asked_merchant, known.reference) == (message.merchant, message.reference)\n"
-        "        )\n        if same and not known.stored:\n",
-        "            and (known.asked_merchant, known.reference) == (message.merchant, message.reference)\n"
-        "        )\n        if same:\n",
+        "    if known.stored:\n        return False\n", "",
+    ),
+    Bug(
+        "other-content-unwritable", "the same, while the journal cannot be written", "I-9", ENGINE,
+        "                elif books.is_repeat(known, message):", "                elif known:",
     ),
     Bug(
         "two-open", "a second TENDER is taken while one is open", "link 4.7", BOOK,
