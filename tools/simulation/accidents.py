@@ -150,9 +150,11 @@ class Accidents:
         here, there = one.line, other.line
         one.move(there)
         other.move(here)
-        one.plugged, other.plugged = there.present, here.present
         for till in (one, other):
-            if draw.random() < 0.5:
+            noticed = draw.random() < 0.5
+            if till.plugged != till.line.present:
+                (till.cable_in if till.line.present else till.cable_out)()
+            elif till.plugged and noticed:
                 till.cable_out()
                 till.cable_in()
 
