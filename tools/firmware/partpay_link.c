@@ -2402,6 +2402,10 @@ static void on_outcome(pp_terminal *t, const pp_message *message, uint32_t now)
             t->work[place].cancel.on = false;
         }
         say_stored(t, outcome, now);
+        /* Power went between keeping the outcome and taking up the sale that had asked about its counter. */
+        if (place >= 0 && is_used(&t->kept.open[place])) {
+            found_used(t, place, outcome->amount == t->kept.open[place].amount, message, now);
+        }
         return;
     }
     outcome = add_outcome(t, message);

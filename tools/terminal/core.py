@@ -903,6 +903,9 @@ class Terminal:
                 )
             self._cancels.pop(counter, None)
             self._stored(kept, now)
+            # Power went between keeping the outcome and taking up the sale that had asked about its counter.
+            if (part := self._open.get(counter)) is not None and part.phase in _USED:
+                self._found_used(part, kept.amount_minor == part.amount_minor, now)
             return
         outcome = KeptOutcome(
             counter,

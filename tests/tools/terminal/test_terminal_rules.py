@@ -602,6 +602,16 @@ def test_a_cancelled_sale_takes_no_new_counter() -> None:
     assert bench.other(NewCounter) == []
 
 
+def test_power_that_goes_once_a_used_counters_outcome_is_kept_holds_up_no_sale() -> None:
+    """World 1044 of seed 90210: the outcome was kept, the sale that had asked was not taken up."""
+    bench = Bench().selling(accepted=False).hears(refused(Reason.COUNTER_USED))
+    asked = bench.storage.kept
+    bench.hears(outcome("00", 1, 99))
+    bench.storage.kept = replace(asked, outcomes=bench.storage.kept.outcomes)
+    bench.power_cut().ready(counter=1).hears(outcome("00", 1, 99))
+    assert bench.said() == [Stored(ME, 1, "00"), tender(2)]
+
+
 # Silence (4.10)
 
 
