@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -518,6 +519,12 @@ class Machine:
     def _judge_repeats(self, life: Life, batch: list[Event], effects: list[Effect]) -> None:
         """I-9, I-10: other content, or what is stored, gets REFUSED 3 and nothing else."""
         repeats, life.repeats = life.repeats, []
+        times = Counter(
+            (event.message.terminal_id, event.message.counter)
+            for event in batch
+            if isinstance(event, Heard) and isinstance(event.message, link.Tender | link.Refund)
+        )
+        self.world.oracles.said_again = {key for key, count in times.items() if count > 1}
         for event in batch:
             if isinstance(event, Heard) and isinstance(event.message, link.Stored):
                 self.world.oracles.stored(event.message.terminal_id, event.message.counter)

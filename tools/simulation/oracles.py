@@ -77,6 +77,8 @@ class Oracles:
         self.abandoned: set[str] = set()
         self.told_at: dict[tuple[str, int], float] = {}
         self.begun_at: dict[tuple[str, int], float] = {}
+        self.said_again: set[tuple[str, int]] = set()
+        """Of these the batch that is let out has two TENDER or REFUND: one refused, perhaps, the next one taken."""
         self.lost: set[tuple[str, int]] = set()
         """Tenders from before the journal was restored from a copy: what became of them is for people."""
 
@@ -334,11 +336,12 @@ class Oracles:
         if type_code not in (0x10, 0x13) or message.terminal_id is None or message.counter is None:
             return
         kind = "tender" if type_code == 0x10 else "refund"
-        if (message.terminal_id, message.counter) in self.lost:
+        key = (message.terminal_id, message.counter)
+        if key in self.lost:
             return
         if message.reason in (4, 5, 7, 8, 10):
             row = self.row(message.terminal_id, message.counter)
-            if row is not None and row.kind != kind:
+            if row is not None and (row.kind != kind or key in self.said_again):
                 return  # what came right after it under the same counter
             self.require(
                 row is None

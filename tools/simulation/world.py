@@ -408,9 +408,11 @@ class World:
                 schedule.steps < STEPS_MAX, "no-end", f"{schedule.steps} steps, and no end of it"
             )
         # The last sales are still under way: some time for them to meet faults too.
-        until = schedule.now + self.streams.of("world").uniform(0.0, 40.0)
+        # From the last look on, and not from whatever happened last: a jump of the wall clock moves nothing.
+        until += self.streams.of("world").uniform(0.0, 40.0)
         while schedule.next_at() < until:
             step()
+        schedule.now = until
 
     def _faults_off(self) -> float:
         self.note("faults-off")
@@ -427,7 +429,7 @@ class World:
         outcome_by = off_at + rules_s + OUTCOME_WITHIN_S
         reversal_by = outcome_by + REVERSAL_WITHIN_S
         schedule = self.schedule
-        look_at = schedule.now
+        look_at = off_at
         while True:
             while schedule.next_at() <= look_at:
                 schedule.step()
