@@ -26,8 +26,9 @@ from drivers.link.session import Delivered, Received, Session
 USUAL_BAUDS: Final = (115_200, 9_600, 19_200, 38_400, 57_600, 230_400, 460_800, 921_600)
 """As terminals leave the factory, the likeliest first."""
 
-ACK_WAIT_S: Final = 0.8
-"""A terminal acknowledges within 0.3 s of the frame's end, or of the end of a frame of its own."""
+ACK_WAIT_S: Final = 1.4
+"""A terminal acknowledges within 0.3 s of the frame's end, or of the end of a frame of its own. IDENTIFY goes out
+once more in this time, for noise, and for a PC that is busy."""
 FIRST_WAIT_S: Final = 2.5
 """For the likeliest setting: IDENTIFY goes out twice more, in case noise has hit it."""
 HELLO_WAIT_S: Final = 6.0

@@ -389,6 +389,8 @@ class Machine:
         self.world.note("kill", why)
         life.end()
         self.life = None
+        # Closes what the kernel closes for a process that is gone; the disk forgets what was not committed.
+        life.engine.close()
         self.disk.close()
         for reply in life.replies:
             if not reply.over:
