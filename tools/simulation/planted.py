@@ -446,7 +446,11 @@ def main() -> int:
     for bug in bugs:
         found.append(try_one(bug, options.tenders, options.jobs, options.seed))
         last = found[-1]
-        said = f"{last.tenders:,} tenders: {last.violation}" if last.tenders else "NOT FOUND"
+        said = (
+            f"{last.tenders:,} tenders: {last.violation}"
+            if last.tenders is not None
+            else "NOT FOUND"
+        )
         print(f"{bug.name:28} {said}", flush=True)
     if not wanted:
         TABLE.parent.mkdir(exist_ok=True)
@@ -487,10 +491,14 @@ def table(found: list[Found], seed: int) -> str:
     """`docs/planted-bugs.md`."""
     rows = [
         f"| `{each.bug.name}` | {each.bug.what} | {each.bug.rule} | `{each.bug.file}` | "
-        + (f"{each.tenders:,} | {each.violation} |" if each.tenders else f"not in {each.run:,} | |")
+        + (
+            f"{each.tenders:,} | {each.violation} |"
+            if each.tenders is not None
+            else f"not in {each.run:,} | |"
+        )
         for each in found
     ]
-    counts = sorted(each.tenders for each in found if each.tenders)
+    counts = sorted(each.tenders for each in found if each.tenders is not None)
     middle = counts[len(counts) // 2] if counts else 0
     return "\n".join(
         (
