@@ -21,7 +21,7 @@ from drivers.line.line import LineMaker, Trouble, TroubleKind, line_maker
 from drivers.line.loop import Loop, Timer
 from drivers.link.dialect import DIALECTS, dialect_named
 from drivers.link.messages import Hello, Identify
-from drivers.link.session import Delivered, Received, Session
+from drivers.link.session import Delivered, Received, Session, SessionEvent
 
 USUAL_BAUDS: Final = (115_200, 9_600, 19_200, 38_400, 57_600, 230_400, 460_800, 921_600)
 """As terminals leave the factory, the likeliest first."""
@@ -159,7 +159,15 @@ class _Asker:
     def received(self, data: bytes, now: float) -> None:
         assert self._session is not None
         self.noise = True
-        for event in self._session.receive(data, now):
+        self._happened(self._session.receive(data, now))
+
+    def written(self, now: float) -> None:
+        assert self._session is not None
+        # An acknowledgement may be here before the word that all has left.
+        self._happened(self._session.written(now))
+
+    def _happened(self, events: Iterable[SessionEvent]) -> None:
+        for event in events:
             match event:
                 case Received(message=Hello() as hello):
                     self._heard(hello)
@@ -169,11 +177,6 @@ class _Asker:
                     self._acknowledged()
                 case Delivered(message=Identify()):
                     self._acknowledged()
-        self._go_on()
-
-    def written(self, now: float) -> None:
-        assert self._session is not None
-        self._session.written(now)
         self._go_on()
 
     def failed(self, error: Exception) -> None:
@@ -229,5 +232,4 @@ class _Asker:
 
     def _woken(self) -> None:
         assert self._session is not None
-        self._session.wake(self._loop.now())
-        self._go_on()
+        self._happened(self._session.wake(self._loop.now()))

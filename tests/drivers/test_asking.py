@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from drivers.asking import USUAL_BAUDS, Answer, Setting, Silence, ask, settings_for
-from drivers.line.line import Trouble, TroubleKind
+from drivers.line.line import LineUser, Trouble, TroubleKind
+from drivers.line.loop import Loop
 from drivers.line.serial import close_port, open_port
 from drivers.link.dialect import dialect_named
+from drivers.link.framing import ACK
 from drivers.link.messages import Ping
 from tests.drivers.slow_line import TerminalAtSpeed
 
@@ -92,6 +94,38 @@ def test_who_acknowledges_and_says_no_hello_is_told_apart(
     native = dialect_named("native")
     says += [b"\x06" + native.framing.encode(native.encoding.encode(Ping(), 1))]
     assert ask(port, TRIED[:2]) == Answer(FAST, None)
+
+
+class OvertakenLine:
+    """Its far end's ACK is read before the word that all has left."""
+
+    def __init__(self, loop: Loop, port: str, user: LineUser, *, baud: int) -> None:
+        self.port = port
+        self._loop, self._user = loop, user
+
+    def start(self) -> None:
+        self._loop.call(lambda: self._user.opened(self._loop.now()), self._user)
+
+    def write(self, data: bytes) -> None:
+        self._loop.call(self._answer, self._user)
+
+    def _answer(self) -> None:
+        self._user.received(ACK, self._loop.now())
+        self._user.written(self._loop.now())
+
+    def reset(self, why: str) -> None:
+        raise AssertionError(why)
+
+    def close(self) -> None:
+        pass
+
+
+def test_an_acknowledgement_that_is_here_before_all_has_left_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a quick line it was lost, and doctor found no terminal where there was one."""
+    monkeypatch.setattr("drivers.asking.HELLO_WAIT_S", 0.0)
+    assert ask("quick", [FAST], make_line=OvertakenLine) == Answer(FAST, None)
 
 
 def test_an_echo_is_nobody(talker: tuple[str, list[bytes]]) -> None:
