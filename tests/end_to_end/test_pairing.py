@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from tests.end_to_end.conftest import WAIT_S
 from tests.end_to_end.somebody_between import SomebodyBetween, SwapKeys
 from tools.daemon_process import CALLBACK_KEY, PROGRAM, BridgeFolder, DaemonProcess
 from tools.sandbox.client import SandboxClient, started
-from tools.terminal.core import Device
+from tools.terminal.core import Device, NotNow
 from tools.terminal.driver import TerminalOnPty
 from tools.terminal.storage import InMemory
 
@@ -317,6 +317,9 @@ def test_pair_done_that_is_lost_costs_a_second_try_and_no_sale(shop: Shop, tmp_p
         shop.sell()
         assert len(shop.key_sets) == 2
         between.change = lambda direction, message: [message]
+        # Its menu waits for PAIR_DONE still, unless a REFUSED has ended that: a person leaves it.
+        with suppress(NotNow):
+            shop.terminal.confirm(False)
         shop.terminal.unplug()
     shop.terminal.plug()
     with SomebodyBetween(shop.line, tmp_path / "whole") as whole:
