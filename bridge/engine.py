@@ -144,6 +144,8 @@ class Engine:
         self._welcomed: dict[str, int | None] = {}
         """By line, what its last WELCOME said: the pairing, or None for "not paired"."""
         self._technicians: set[str] = set()
+        self._missed: dict[object, Event] = {}
+        """What nobody says again by himself, and came while the journal could not be written; see `_keep`."""
         self._wakes: dict[int, float] = {}
         self._reopen_at = float("-inf")
         self._listed: set[tuple[int | None, int | None, str, str]] = set()
@@ -270,8 +272,9 @@ class Engine:
             if self._journal is None:
                 return self._cannot_write(events)
             self._journal.begin()
-            self._decide_all(events, effects)
+            self._decide_all([*self._missed.values(), *events], effects)
             self._journal.commit()
+            self._missed.clear()
         except (sqlite3.Error, OSError) as error:
             self._books, self._board = before
             self._lose_journal(error)
@@ -414,7 +417,27 @@ class Engine:
         return None, None
 
     def _cannot_write(self, events: Iterable[Event]) -> list[Effect]:
+        for event in events:
+            self._keep(event)
         return [effect for event in events for effect in self._refusal(event)]
+
+    def _keep(self, event: Event) -> None:
+        """To be decided on when there is a journal again: who is on a line, and what was paired.
+
+        A terminal that was welcomed just before says HELLO no more, and its lane takes nothing from it before a
+        WELCOME. The last word on each line counts, so that there are never more of these than lines.
+        """
+        match event:
+            case Heard(message=link.Hello()) | UnknownKeys() | LineDown() | LineGivenUp():
+                key: object = event.lane
+            case TechnicianAt():
+                key = (TechnicianAt, event.lane)
+            case RegistryChanged():
+                key = RegistryChanged
+            case _:
+                return
+        self._missed.pop(key, None)
+        self._missed[key] = event
 
     def _refusal(self, event: Event | _Due) -> list[Effect]:
         """What can be said truly of an event that is not written."""

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bridge.effects import Answer
+from bridge.effects import Answer, Identify
 from bridge.engine import NOT_WRITTEN, is_full
-from bridge.events import Acknowledged
+from bridge.events import Acknowledged, RegistryChanged
 from bridge.journal.journal import Journal
+from bridge.registry import Pairing, Snapshot
 from bridge.tender import State
 from drivers.link import messages as link
 from tests.bridge.shop import Shop
@@ -111,6 +112,43 @@ def test_what_a_person_has_seen_is_not_written(shop: Shop) -> None:
     shop.post(Acknowledged(None, "ana", reply))
     assert reply.result(timeout=0) == NOT_WRITTEN
     assert shop.callback_503()
+
+
+def test_a_hello_is_answered_when_there_is_room_again(shop: Shop) -> None:
+    """World 146 of seed 77: the ACK of a HELLO was lost, and its repetition came in a batch that was not written.
+
+    The terminal had its WELCOME and asked for no other; the lane waited for one, and dropped every TENDER.
+    """
+    broken(shop)
+    assert shop.hello() == []
+    mark = len(shop.said)
+    mended(shop)
+    assert [type(m) for m in shop.said[mark:]] == [link.Welcome]
+    assert isinstance(shop.tender(1)[0], link.Accepted)
+
+
+def test_what_was_paired_meanwhile_is_asked_for(shop: Shop) -> None:
+    shop.hello("/dev/ttyS7", "T0000009", "SN9")
+    new = Pairing(9, "T0000009", "SN9", "/dev/ttyS7", "native", 115200, ("M-1",))
+    broken(shop)
+    shop.snapshot = Snapshot.of(
+        merchants=shop.snapshot.merchants.values(), pairings=(*shop.snapshot.pairings, new)
+    )
+    shop.post(RegistryChanged())
+    mark = len(shop.effects)
+    mended(shop)
+    assert Identify("/dev/ttyS7") in shop.effects[mark:]
+
+
+def test_only_the_last_word_on_each_line_is_kept(shop: Shop) -> None:
+    broken(shop)
+    for _ in range(100):
+        shop.hello()
+        shop.unplug("/dev/ttyS0")
+    assert len(shop.engine._missed) == 1
+    mark = len(shop.said)
+    mended(shop)
+    assert shop.said[mark:] == []
 
 
 def test_a_line_that_went_down_meanwhile_is_not_welcomed_later(

@@ -325,14 +325,14 @@ class Books:
             if isinstance(first, Failed):
                 return first
             return Created(self._orders[first], repeated=True)
-        if wanted.unique_check and (other := self._with_reference_of(wanted)) is not None:
+        if wanted.unique_check and (other := self.with_reference_of(wanted)) is not None:
             return Exists(other)
         order = self._new_order(wanted, now)
         if key is not None:
             self._answers[wanted.merchant_id, key] = (content, order.order_id)
         return Created(order)
 
-    def _with_reference_of(self, wanted: Wanted) -> Order | None:
+    def with_reference_of(self, wanted: Wanted) -> Order | None:
         """The order that used one of these references first; the merchant reference counts before."""
         order_id = self._by_merchant_reference.get(
             (wanted.merchant_id, wanted.merchant_reference)

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -75,7 +75,7 @@ class Network:
         self._draw = world.streams.of("network")
         self.outage = ""
         self.token_away = False
-        self.under_way: Counter[tuple[str, int]] = Counter()
+        self.under_way: defaultdict[tuple[str, int], list[Call]] = defaultdict(list)
         """Creates that are still to arrive, by tender."""
         self.flying = 0
 
@@ -188,13 +188,12 @@ class Network:
     def _on_the_way(self, call: Call) -> None:
         self.flying += 1
         if call.kind == "create":
-            self.under_way[_tender_of(call)] += 1
+            self.under_way[_tender_of(call)].append(call)
 
     def _reach(self, call: Call) -> HttpAnswer:
         self.flying -= 1
         if call.kind == "create":
-            tender = _tender_of(call)
-            self.under_way[tender] -= 1
+            self.under_way[_tender_of(call)].remove(call)
         return self._world.partpay.handle(call)
 
     def _reach_and_answer(self, flight: Flight, back_s: float, twice_s: float | None) -> None:

@@ -324,8 +324,9 @@ class Oracles:
                 "nothing-owed",
                 f"{key}: outcome {row.code}, nothing is owed, and PartPay has {order}",
             )
+        may_be_made = any(map(self._world.partpay.may_make, self._world.network.under_way[key]))
         self.require(
-            row.code == "00" or self._world.network.under_way[key] == 0 or bool(orders),
+            row.code == "00" or not may_be_made or bool(orders),
             "nothing-owed",
             f"{key}: outcome {row.code}, nothing is owed, and a create is still on its way",
         )

@@ -301,15 +301,7 @@ class PartPay:
                 self._foreign(call)
         if (refusal := self._refuses[reference]) is not None:
             return refusal
-        wanted = Wanted(
-            merchant_id=call.merchant,
-            amount_minor=cents(call.amount),
-            merchant_reference=call.merchant_reference,
-            gateway_reference=reference,
-            terminal_id=call.terminal_id,
-            callback_url=None,
-            idempotency_key=reference if call.with_key else None,
-        )
+        wanted = _wanted(call)
         made = self.books.create(wanted, self.now)
         match made:
             case accounts.Created(order, repeated):
@@ -330,6 +322,10 @@ class PartPay:
                     False, "key-reused", f"{reference}: the key came before with other content"
                 )
         raise AssertionError(made)
+
+    def may_make(self, call: Call) -> bool:
+        """Whether this create would make an order if it arrived now; not under a reference that another till used."""
+        return self.books.with_reference_of(_wanted(call)) is None
 
     def _refusal(self) -> HttpAnswer:
         return HttpAnswer(self._draw.choice((400, 422)), {}, self._draw.choice(_REFUSALS))
@@ -492,6 +488,18 @@ class PartPay:
                 return HttpAnswer(200, {}, f'{{"amount":{call.amount}}}'.encode())
             case _:
                 return HttpAnswer(400, {}, b'{"errorCode":"not_refundable"}')
+
+
+def _wanted(call: Call) -> Wanted:
+    return Wanted(
+        merchant_id=call.merchant,
+        amount_minor=cents(call.amount),
+        merchant_reference=call.merchant_reference,
+        gateway_reference=call.gateway_reference,
+        terminal_id=call.terminal_id,
+        callback_url=None,
+        idempotency_key=call.gateway_reference if call.with_key else None,
+    )
 
 
 def _plain(status: int) -> HttpAnswer:
