@@ -7,6 +7,7 @@ tools/simulate --seed 7 --world 123 --trace     one world of it, with everything
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from pathlib import Path
@@ -52,11 +53,15 @@ def main() -> int:
         return 0
     if options.world is not None:
         return _one_world(plan, trace=options.trace, shrink=options.shrink)
+    # Whoever ends a long campaign, or a time limit that does, wants what it has found until then.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     bar = _Bar(options.tenders)
     report = campaign(
         plan, options.tenders, jobs=options.jobs, go_on=options.go_on, progress=bar.show
     )
     bar.clear()
+    if report.tenders < options.tenders and (options.go_on or not report.violations):
+        print(f"cut off before {options.tenders:,} tenders")
     _print(report, options.verbose)
     for failed in report.violations if not options.brief else ():
         _print_failed(failed, shrink=options.shrink)

@@ -14,7 +14,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from tools.simulation.faults import KINDS
@@ -106,10 +106,13 @@ def campaign(
     go_on: bool = False,
     progress: Callable[[Report], None] = lambda report: None,
 ) -> Report:
-    """Worlds from number `plan.index` on, until so many tenders were made. `jobs`: processes."""
+    """Worlds from number `plan.index` on, until so many tenders were made. `jobs`: processes.
+
+    KeyboardInterrupt cuts it off: what was done until then is reported.
+    """
     report = Report()
     began = time.perf_counter()
-    with _results(plan, jobs) as results:
+    with _results(plan, jobs) as results, suppress(KeyboardInterrupt):
         for result in results:
             report.add(result)
             report.seconds = time.perf_counter() - began
@@ -135,6 +138,7 @@ def _results(plan: Plan, jobs: int) -> Iterator[Iterator[Result]]:
 
 def _worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _fed(
