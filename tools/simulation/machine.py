@@ -29,7 +29,7 @@ from bridge.effects import (
 )
 from bridge.engine import Engine
 from bridge.engine import World as Surroundings
-from bridge.events import CallbackReceived, Event, RegistryChanged
+from bridge.events import CallbackReceived, Event, PartPayAnswered, RegistryChanged
 from bridge.journal.journal import Journal
 from bridge.lane import CannotShow, Deliver, Lane
 from bridge.lane_events import Heard, LaneEvent
@@ -296,6 +296,8 @@ class Machine:
         """When the boot clock was 0."""
         self.stalled_until = 0.0
         self.frozen_until = 0.0
+        self.answered: set[tuple[int, int]] = set()
+        """Pairing and counter of the tenders to which PartPay's answers came in this batch."""
         self.disk_lied = False
         """A commit was said to fail and was durable: what was refused may be written."""
         self.low = False
@@ -435,6 +437,7 @@ class Machine:
         """The engine takes a batch, and its effects are let out; or it is killed on the way."""
         faults = self.world.faults
         self._count_moment()
+        self.answered = {(e.pairing, e.counter) for e in batch if isinstance(e, PartPayAnswered)}
         cut = self._plan_trouble(starting) if faults.on else None
         try:
             effects = take()
