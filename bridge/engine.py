@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final, assert_never
+from typing import Final, TypeAlias, assert_never
 
 from bridge import book as books
 from bridge import refund, reversal, sale
@@ -29,7 +29,6 @@ from bridge.events import (
     PartPayAnswered,
     RegistryChanged,
     TechnicianAt,
-    TimeCame,
 )
 from bridge.invariants import broken
 from bridge.journal.archive import Archived
@@ -124,6 +123,15 @@ class _Due:
     pairing: int
 
 
+@dataclass(frozen=True, slots=True)
+class _NobodyAnswered:
+    """A line that was asked whether a pairing is still there had its time."""
+
+
+_Matter: TypeAlias = Event | _Due | _NobodyAnswered
+"""What is decided on: what came to the queue, and what the engine finds to be due."""
+
+
 def is_full(error: Exception) -> bool:
     """Whether this is a disk without room, which passes by itself."""
     if isinstance(error, sqlite3.Error):
@@ -174,7 +182,7 @@ class Engine:
                 )
             ]
         self._journal.write("started", {"boot": self._world.boot}, None, notes)
-        self._decide_all([TimeCame()], effects)
+        self._decide_all([], effects)
         self._journal.commit()
         return effects
 
@@ -263,7 +271,7 @@ class Engine:
 
         Never raises for bad input or a journal that cannot be written.
         """
-        events: list[Event] = [*batch, TimeCame()]
+        events = [*batch]
         effects: list[Effect] = []
         before = (dict(self._books), self._board)
         try:
@@ -306,10 +314,12 @@ class Engine:
         for event in events:
             self._decide_one(event, effects)
         now = self._world.now()
+        if (due := self._board.next_wake()) is not None and now >= due:
+            self._decide_one(_NobodyAnswered(), effects)
         for pairing in [p for p, due in self._wakes.items() if now >= due]:
             self._decide_one(_Due(pairing), effects)
 
-    def _decide_one(self, event: "Event | _Due", effects: list[Effect]) -> None:
+    def _decide_one(self, event: _Matter, effects: list[Effect]) -> None:
         books, board, wakes = dict(self._books), self._board, dict(self._wakes)
         try:
             decision = self._decide(event)
@@ -380,7 +390,7 @@ class Engine:
             level = logging.WARNING if note.attention else logging.INFO
             log.log(level, "%s", note.text, extra={"event": note.code, **about})
 
-    def _set_aside(self, event: Event | _Due, error: Exception) -> list[Effect]:
+    def _set_aside(self, event: _Matter, error: Exception) -> list[Effect]:
         self.poisoned += 1
         place = error.__traceback__
         while place is not None and place.tb_next is not None:
@@ -401,7 +411,7 @@ class Engine:
         self._journal.write("set-aside", {}, t, [Note("poisoned", text)])
         return self._refusal(event)
 
-    def _subject(self, event: Event | _Due) -> tuple[int | None, int | None]:
+    def _subject(self, event: _Matter) -> tuple[int | None, int | None]:
         match event:
             case PartPayAnswered() | CodeRead() | DisplayResult():
                 return event.pairing, event.counter
@@ -439,7 +449,7 @@ class Engine:
         self._missed.pop(key, None)
         self._missed[key] = event
 
-    def _refusal(self, event: Event | _Due) -> list[Effect]:
+    def _refusal(self, event: _Matter) -> list[Effect]:
         """What can be said truly of an event that is not written."""
         prefix = self._rules.prefix
         match event:
@@ -499,7 +509,7 @@ class Engine:
             about=counter,
         )
 
-    def _decide(self, event: Event | _Due) -> Decision:
+    def _decide(self, event: _Matter) -> Decision:
         decision = Decision(type(event).__name__)
         match event:
             case Heard(message=link.Hello() as hello, lane=lane):
@@ -532,7 +542,7 @@ class Engine:
                 self._display_result(event, decision)
             case CallbackReceived():
                 self._callback(event, decision)
-            case TimeCame():
+            case _NobodyAnswered():
                 decision.name = "time"
                 self._follow(self._board.wake(self._world.now()), decision)
             case _Due(pairing=pairing):

@@ -54,11 +54,6 @@ class CallbackReceived:
 
 
 @dataclass(frozen=True, slots=True)
-class TimeCame:
-    """Something that was waited for is due."""
-
-
-@dataclass(frozen=True, slots=True)
 class RegistryChanged:
     """Merchants or terminals were changed; the next decision sees the new ones."""
 
@@ -86,7 +81,6 @@ Event = (
     | CodeRead
     | DisplayResult
     | CallbackReceived
-    | TimeCame
     | RegistryChanged
     | TechnicianAt
     | Acknowledged

@@ -217,6 +217,8 @@ def test_a_message_on_a_line_whose_end_was_not_written(
         disk.setattr(Journal, "commit", fails)
         shop.unplug()
     shop.advance(1.0)
+    assert [type(m) for m in shop.tender()] == [link.Refused], "its end was kept, and counts now"
+    shop.hello()
     assert isinstance(shop.tender()[0], link.Accepted)
     assert shop.post(Heard(LANE, link.Query("T0000001", 1), 2, b"keys"))[0].reason == 9  # type: ignore[union-attr]
 
