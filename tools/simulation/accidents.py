@@ -266,6 +266,12 @@ class Accidents:
         disk = self._world.machine.disk
         disk.full = True
         disk.heal()
+        # Rare each by itself, and together hardly ever: what is refused then rests on rules of its own.
+        if draw.random() < 0.5:
+            till = draw.choice(self._world.tills)
+            self._schedule.after(
+                draw.uniform(0.0, 3.0), self._world.people.break_rule, till, "content"
+            )
 
         def room() -> None:
             disk.full = False

@@ -111,7 +111,9 @@ AT_A_CHANCE: dict[str, Kind] = {
     "api.foreign": Kind(0.01, "O-6", "the reference is taken by another till's order"),
     "api.no-picture": Kind(0.03, "H8", "no picture in the create answer"),
     "api.bad-picture": Kind(0.03, "H8", "a picture that holds no code"),
-    "api.eager": Kind(0.02, "C1", "the order is final before its create answer has come"),
+    "api.eager": Kind(
+        0.03, "C1", "the order is final by itself, before its create answer has come or later"
+    ),
     "cancel.later": Kind(0.3, "H6", "202: cancelled some seconds later"),
     "cancel.never": Kind(0.04, "H6", "202, and then nothing"),
     "cancel.approved": Kind(0.10, "H6", "202, and the customer is quicker"),

@@ -79,6 +79,10 @@ class Oracles:
         self.begun_at: dict[tuple[str, int], float] = {}
         self.said_again: set[tuple[str, int]] = set()
         """Of these the batch that is let out has two TENDER or REFUND: one refused, perhaps, the next one taken."""
+        self.signed_first: dict[str, str] = {}
+        """By order id, the final status of the first signed callback that was answered 200."""
+        self.approved_open: set[tuple[str, int]] = set()
+        """Tenders that were open when such a one said that they are approved."""
         self.lost: set[tuple[str, int]] = set()
         """Tenders from before the journal was restored from a copy: what became of them is for people."""
 
@@ -265,6 +269,12 @@ class Oracles:
         self.require(first == told, "outcome-changed", f"{key}: told {first}, now {told}")
         if code != "00" and row.kind == "tender" and first is told:
             self._no_approval_known(key, now)
+            # E2: believed as it is, but where PartPay's own word on it is required.
+            self.require(
+                key not in self.approved_open or self._world.confirm.value == "require",
+                "approval-ignored",
+                f"{key}: {code}, though a signed approval had been taken",
+            )
         if row.kind == "refund":
             self._refund_outcome(key, row)
         elif code == "00":
@@ -573,12 +583,23 @@ class Oracles:
                 (letter.reference, json.dumps(letter.status, ensure_ascii=False)),
             ).fetchone()
             self.require(found is not None, "not-written", f"200 for {letter}, and no event of it")
+            self._signed(letter)
         else:
             self.require(
                 status in (404, 503) or self._world.callback_keys_changed,
                 "callback-refused",
                 f"{status} for {letter}",
             )
+
+    def _signed(self, letter: Letter) -> None:
+        if letter.status not in ("approved", "complete", "declined", "cancelled", "expired"):
+            return
+        first = self.signed_first.setdefault(letter.order_id, letter.status)
+        key = tender_of(letter.reference)
+        if first in ("approved", "complete") and key not in self.lost:
+            row = self.row(*key)
+            if row is not None and row.state != "closed":
+                self.approved_open.add(key)
 
     def restored(self) -> None:
         """O-15: the journal is an old copy. What was said before is not known to it, or not as it was."""

@@ -352,7 +352,7 @@ class PartPay:
             draw = self._faults.stream("api.eager")
             status = draw.choice((Status.APPROVED, Status.DECLINED, Status.CANCELLED))
             self._schedule.after(
-                draw.choice((0.0, 0.01, 1.0, 8.0)), self.decide, order.order_id, status
+                draw.choice((0.0, 0.01, 1.0, 8.0, 15.0, 40.0)), self.decide, order.order_id, status
             )
 
     def _created(self, order: Order) -> HttpAnswer:

@@ -202,9 +202,9 @@ class Cashier:
         for what in ROGUE:
             if faults.hits(f"rogue.{what}"):
                 after = faults.stream(f"rogue.{what}").choice((0.05, 0.5, 3.0, 10.0, 30.0))
-                self._later(after, self._break_rule, what)
+                self._later(after, self.break_rule, what)
 
-    def _break_rule(self, what: str) -> None:
+    def break_rule(self, what: str) -> None:
         terminal, faults = self.till.terminal, self._world.faults
         if terminal is None or not faults.on:
             return
@@ -318,6 +318,12 @@ class People:
                 self._world.happened(f"approval in a gap: {where}")
 
     # -- cashiers ----------------------------------------------------------------------------
+
+    def break_rule(self, till: Till, what: str) -> None:
+        """What is drawn as `rogue.<what>` now and then, just now."""
+        if self._world.faults.on:
+            self._world.faults.drawn(f"rogue.{what}")
+            self.cashiers[till.terminal_id].break_rule(what)
 
     def closed(self, till: Till, how: Closed) -> None:
         """See `Cashier.closed`."""

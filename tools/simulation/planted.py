@@ -3,8 +3,8 @@
     tools/planted_bugs                 all of them; writes docs/planted-bugs.md
     tools/planted_bugs --only a-202    one
 
-- A bug is a small change of text in one file. It has to fit exactly once, so that a change of the code that makes it
-  void is seen (tests/tools/simulation/test_planted.py).
+- A bug is a small change of text in one file; of two, where the code checks twice and either check is enough. It has to
+  fit exactly once, so that a change of the code that makes it void is seen (tests/tools/simulation/test_planted.py).
 - The copy is simulated as the code itself is, from a seed that was fixed beforehand, until something is found.
 - A bug that is not found within TENDERS_MAX tenders is a hole in the simulation: exit status 1.
 """
@@ -22,12 +22,16 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 TENDERS_MAX = 20_000
 SEED = 1
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = ROOT / "docs" / "planted-bugs.md"
 COPIED = ("bridge", "drivers", "config", "tools")
+
+
+Change: TypeAlias = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +44,20 @@ class Bug:
     file: str
     before: str
     after: str
+    also: tuple[Change, ...] = ()
+    """What guards the same, and has to go too."""
 
-    def planted(self, text: str) -> str:
-        """The file with the bug in it. ValueError where it does not fit exactly once."""
-        count = text.count(self.before)
-        if count != 1:
-            raise ValueError(
-                f"{self.name}: its place in {self.file} is there {count} times, not once"
-            )
-        return text.replace(self.before, self.after)
+    def planted(self, root: Path) -> dict[str, str]:
+        """The files with the bug in them, by name. ValueError where it does not fit exactly once."""
+        files: dict[str, str] = {}
+        for file, before, after in ((self.file, self.before, self.after), *self.also):
+            text = files.get(file) or (root / file).read_text()
+            if (count := text.count(before)) != 1:
+                raise ValueError(
+                    f"{self.name}: its place in {file} is there {count} times, not once"
+                )
+            files[file] = text.replace(before, after)
+        return files
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +187,7 @@ BUGS = (
         "found-is-ours", "an order that a 302 points at is believed to be ours", "O-6", SALE,
         "    if not a.uncertain or c.elsewhere(order_id):\n        return _not_ours(t, a, order_id, c)\n",
         "",
+        also=((SALE, "        case Told() if (why := differs(", "        case Told() if not a.found and (why := differs("),),
     ),
     Bug(
         "found-not-asked", "an order found by 302 is polled before it is known whose it is", "O-6", TENDER,
@@ -208,8 +218,8 @@ BUGS = (
         "    said_dead = a.signed in DEAD and a.told not in PAID",
     ),
     Bug(
-        "stale-read", "a read that is behind takes back what PartPay had said", "H5", SALE,
-        '        if a.told is None and status == "pending":', '        if status == "pending":',
+        "stale-read", "a read that is behind takes back what a callback had said", "H5", SALE,
+        '            a = replace(a, told="pending")', '            a = replace(a, told="pending", signed=None)',
     ),
     # -- orders ------------------------------------------------------------------------------
     Bug(
@@ -225,7 +235,7 @@ BUGS = (
     Bug(
         "second-before-dead", "the next attempt begins before the order before it is dead", "I-3", SALE,
         "    a = t.attempt\n    if a.told in DEAD:\n        if a.signed",
-        "    a = t.attempt\n    if a.dropped and t.state is State.ORDERED and a.tries(Ask.CANCEL):\n"
+        "    a = t.attempt\n    if a.dropped and t.state is State.ORDERED:\n"
         "        return _next_attempt(t.with_attempt(replace(a, void=True)), c)\n"
         "    if a.told in DEAD:\n        if a.signed",
     ),
@@ -416,6 +426,7 @@ BUGS = (
         "bridge/lane.py",
         "        return self._stage is Stage.WELCOMED and named in (None, greeting.hello.terminal_id)",
         "        return self._stage is Stage.WELCOMED and named != \"\"",
+        also=((ENGINE, "            if book.lane == lane and other != pairing:\n", "            if book.lane == \"\":\n"),),
     ),
     Bug(
         "code-not-checked", "on an authenticated link a message without a right code is taken", "link 6",
@@ -438,7 +449,7 @@ def main() -> int:
     bugs = [bug for bug in BUGS if not wanted or bug.name in wanted]
     try:
         for bug in bugs:
-            bug.planted((ROOT / bug.file).read_text())
+            bug.planted(ROOT)
     except ValueError as misfit:
         print(f"{misfit}: bring it up to date in tools/simulation/planted.py", file=sys.stderr)
         return 2
@@ -467,8 +478,8 @@ def try_one(bug: Bug, tenders: int, jobs: int, seed: int) -> Found:
         for name in COPIED:
             ignore = shutil.ignore_patterns("__pycache__", "lock")
             shutil.copytree(ROOT / name, copy / name, ignore=ignore)
-        place = copy / bug.file
-        place.write_text(bug.planted(place.read_text()))
+        for name, text in bug.planted(copy).items():
+            (copy / name).write_text(text)
         figures = copy / "figures.json"
         command = (
             *(sys.executable, "-m", "tools.simulation", "--seed", str(seed)),
