@@ -435,13 +435,13 @@ class Engine:
         """To be decided on when there is a journal again: who is on a line, and what was paired.
 
         A terminal that was welcomed just before says HELLO no more, and its lane takes nothing from it before a
-        WELCOME. The last word on each line counts, so that there are never more of these than lines.
+        WELCOME. The last word on each line counts, so that there are never many of these.
         """
         match event:
             case Heard(message=link.Hello()) | UnknownKeys() | LineDown() | LineGivenUp():
                 key: object = event.lane
-            case TechnicianAt():
-                key = (TechnicianAt, event.lane)
+            case TechnicianAt() | Proved():
+                key = (type(event), event.lane)
             case RegistryChanged():
                 key = RegistryChanged
             case _:
@@ -456,7 +456,7 @@ class Engine:
             case Heard(
                 lane=lane, message=link.Tender() | link.Refund() as message, sequence=sequence
             ):
-                if self._board.pairing_on(lane) is None:
+                if self._board.pairing_on(lane) is None and self._welcomed.get(lane) is None:
                     reason = Reason.NOT_PAIRED
                 elif (known := self._written(lane, message.counter)) is None:
                     reason = Reason.CANNOT_WRITE

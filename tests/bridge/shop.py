@@ -133,7 +133,12 @@ class Shop:
                     reply.set_result(status)
 
     def hello(
-        self, lane: str = LANE, terminal_id: str = "T0000001", serial: str = "SN1"
+        self,
+        lane: str = LANE,
+        terminal_id: str = "T0000001",
+        serial: str = "SN1",
+        *,
+        key_id: bytes | None = None,
     ) -> list[link.Message]:
         return self.hear(
             link.Hello(
@@ -146,6 +151,9 @@ class Shop:
                 panel_height=320,
                 formats=b"\x10",
                 max_body=1024,
+                can_authenticate=None if key_id is None else 1,
+                session_nonce=None if key_id is None else bytes(8),
+                key_id=key_id,
             ),
             lane,
         )

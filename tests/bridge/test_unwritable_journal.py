@@ -11,10 +11,12 @@ from bridge.effects import Answer, Identify
 from bridge.engine import NOT_WRITTEN, is_full
 from bridge.events import Acknowledged, RegistryChanged
 from bridge.journal.journal import Journal
+from bridge.lane_events import Proved
 from bridge.registry import Pairing, Snapshot
 from bridge.tender import State
 from drivers.link import messages as link
-from tests.bridge.shop import Shop
+from drivers.link.authentication import Keys
+from tests.bridge.shop import LANE, Shop
 
 
 @pytest.fixture
@@ -125,6 +127,25 @@ def test_a_hello_is_answered_when_there_is_room_again(shop: Shop) -> None:
     mended(shop)
     assert [type(m) for m in shop.said[mark:]] == [link.Welcome]
     assert isinstance(shop.tender(1)[0], link.Accepted)
+
+
+def test_whoever_proved_meanwhile_that_it_is_there_is_told_what_it_has_not_stored(
+    shop: Shop,
+) -> None:
+    shop.sell()
+    shop.callback("approved")
+    shop.status("approved")
+    keys = Keys(bytes(range(32)), bytes(range(32, 64)))
+    shop.snapshot = Snapshot.of(
+        shop.snapshot.merchants.values(), shop.snapshot.pairings, {("T0000001", "SN1"): (keys,)}
+    )
+    shop.hello(key_id=keys.identifier)
+    broken(shop)
+    shop.post(Proved(LANE, keys.identifier))
+    assert refusal(shop.hear(link.Tender("T0000001", 2, 100, currency=554)))[0] == 10
+    mark = len(shop.said)
+    mended(shop)
+    assert [m.response_code for m in shop.said[mark:] if isinstance(m, link.Outcome)] == ["00"]
 
 
 def test_what_was_paired_meanwhile_is_asked_for(shop: Shop) -> None:
