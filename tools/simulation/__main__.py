@@ -201,9 +201,14 @@ class _Bar:
     def __init__(self, tenders: int) -> None:
         self._tenders = tenders
         self._shown = 0.0
+        self._told = 0
         self._on = sys.stderr.isatty()
 
     def show(self, report: Report) -> None:
+        for found in report.violations[self._told :]:
+            self.clear()
+            print(f"found: {found.violation}: {command(found.plan)}", file=sys.stderr, flush=True)
+        self._told = len(report.violations)
         now = time.monotonic()
         if not self._on or now - self._shown < 0.2:
             return
