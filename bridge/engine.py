@@ -456,9 +456,10 @@ class Engine:
             case Heard(
                 lane=lane, message=link.Tender() | link.Refund() as message, sequence=sequence
             ):
-                if self._board.pairing_on(lane) is None and self._welcomed.get(lane) is None:
-                    reason = Reason.NOT_PAIRED
-                elif (known := self._written(lane, message.counter)) is None:
+                welcomed = self._welcomed.get(lane) is not None
+                if self._speaker(event) is None:
+                    reason = Reason.SAY_HELLO if welcomed else Reason.NOT_PAIRED
+                elif (known := self._written(event, message.counter)) is None:
                     reason = Reason.CANNOT_WRITE
                 elif books.is_repeat(known, message):
                     return self._told_again(lane, known)
@@ -466,7 +467,7 @@ class Engine:
                     reason = Reason.COUNTER_USED
                 return [Say(lane, books.refused(reason, message, sequence, prefix))]
             case Heard(lane=lane, message=link.Cancel() | link.Query() as message):
-                known = self._written(lane, message.counter)
+                known = self._written(event, message.counter)
                 return [] if known is None else self._told_again(lane, known)
             case CallbackReceived(reply=reply):
                 return [Answer(reply, 503)]
@@ -474,9 +475,16 @@ class Engine:
                 return [Answer(reply, NOT_WRITTEN)]
         return []
 
-    def _written(self, lane: str, counter: int | None) -> Tender | None:
-        """A live tender of this line's terminal as it was last written."""
-        pairing = self._board.pairing_on(lane)
+    def _speaker(self, event: Heard) -> int | None:
+        """The pairing that says this: the one on its line, or, by its right code, the one that was welcomed there."""
+        on_line = self._board.pairing_on(event.lane)
+        if on_line is None and event.key_id is not None and self._is_authentic(event):
+            return self._welcomed.get(event.lane)
+        return on_line
+
+    def _written(self, event: Heard, counter: int | None) -> Tender | None:
+        """A live tender of this terminal as it was last written."""
+        pairing = self._speaker(event)
         book = self._books.get(pairing) if pairing is not None else None
         return book.tenders.get(counter) if book is not None and counter is not None else None
 

@@ -11,7 +11,7 @@ from bridge.effects import Answer, Identify
 from bridge.engine import NOT_WRITTEN, is_full
 from bridge.events import Acknowledged, RegistryChanged
 from bridge.journal.journal import Journal
-from bridge.lane_events import Proved
+from bridge.lane_events import Heard, Proved
 from bridge.registry import Pairing, Snapshot
 from bridge.tender import State
 from drivers.link import messages as link
@@ -129,9 +129,9 @@ def test_a_hello_is_answered_when_there_is_room_again(shop: Shop) -> None:
     assert isinstance(shop.tender(1)[0], link.Accepted)
 
 
-def test_whoever_proved_meanwhile_that_it_is_there_is_told_what_it_has_not_stored(
-    shop: Shop,
-) -> None:
+@pytest.fixture
+def keyed(shop: Shop) -> Keys:
+    """The terminal has keys, an outcome that it has not stored, and was welcomed: what it says next proves it."""
     shop.sell()
     shop.callback("approved")
     shop.status("approved")
@@ -141,11 +141,30 @@ def test_whoever_proved_meanwhile_that_it_is_there_is_told_what_it_has_not_store
     )
     shop.hello(key_id=keys.identifier)
     broken(shop)
-    shop.post(Proved(LANE, keys.identifier))
-    assert refusal(shop.hear(link.Tender("T0000001", 2, 100, currency=554)))[0] == 10
+    return keys
+
+
+def test_whoever_proved_meanwhile_that_it_is_there_is_told_what_it_has_not_stored(
+    shop: Shop, keyed: Keys
+) -> None:
+    shop.post(Proved(LANE, keyed.identifier))
     mark = len(shop.said)
     mended(shop)
     assert [m.response_code for m in shop.said[mark:] if isinstance(m, link.Outcome)] == ["00"]
+
+
+def test_a_right_code_says_whose_tender_it_is(shop: Shop, keyed: Keys) -> None:
+    """Worlds 5475 and 5734 of seed 2027: a tender that is written was refused as if it were not."""
+    again = shop.post(
+        Heard(LANE, link.Tender("T0000001", 1, 12550, currency=554), 7, keyed.identifier)
+    )
+    assert [m.response_code for m in again if isinstance(m, link.Outcome)] == ["00"]
+    new = shop.post(Heard(LANE, link.Tender("T0000001", 2, 100, 554), 8, keyed.identifier))
+    assert refusal(new)[0] == 10
+
+
+def test_who_was_welcomed_and_is_not_known_to_be_here_says_hello(shop: Shop, keyed: Keys) -> None:
+    assert refusal(shop.hear(link.Tender("T0000001", 1, 12550, currency=554)))[0] == 11
 
 
 def test_what_was_paired_meanwhile_is_asked_for(shop: Shop) -> None:

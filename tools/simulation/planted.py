@@ -107,7 +107,7 @@ BUGS = (
     ),
     Bug(
         "refused-though-written", "after a failed batch a known tender is told REFUSED 10", "I-16", ENGINE,
-        "                elif (known := self._written(lane, message.counter)) is None:",
+        "                elif (known := self._written(event, message.counter)) is None:",
         "                elif (known := self._written(lane, -1)) is None:",
     ),
     Bug(

@@ -49,8 +49,8 @@ REVERSAL_WITHIN_S = 600.0
 """So long after faults are off every reversal is done."""
 LOOK_EVERY_S = 0.5
 LAST_SALE_MINOR = 777
-READY_S = 30.0
-"""So long after all is well every terminal has its WELCOME."""
+READY_S = 75.0
+"""So long after all is well every terminal has its WELCOME; who was told "not paired" asks every 60 s (T9)."""
 LAST_SALE_S = 60.0
 """When all is well a sale is over in this time."""
 STEPS_MAX = 400_000
@@ -473,7 +473,8 @@ class World:
         until = schedule.now + 5.0
         while schedule.next_at() < until:
             schedule.step()
-        off_at = schedule.now
+        # Not at whatever happened last: a jump of the wall clock moves nothing.
+        off_at = schedule.now = until
         if not self._is_settled():
             self._settle(off_at)
 
