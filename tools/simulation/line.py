@@ -30,9 +30,13 @@ FLAT_S = 0.004
 
 
 class End(Protocol):
-    """Who writes to a line and hears from it. `alive` False: it is gone, and its bytes with it."""
+    """Who writes to a line and hears from it. `alive` False: it is gone, and its bytes with it.
+
+    `leaving`: its writes that have not left yet, on whatever line; cables are moved meanwhile.
+    """
 
     alive: bool
+    leaving: int
 
     def receive(self, data: bytes) -> None: ...
     def written(self) -> None: ...
@@ -44,7 +48,6 @@ class Direction:
     __slots__ = (
         "busy_until",
         "damaged_at",
-        "flying",
         "held_until",
         "name",
         "recent",
@@ -57,7 +60,6 @@ class Direction:
         self.busy_until = 0.0
         self.held_until = 0.0
         """What is late holds up what comes behind it."""
-        self.flying = 0
         self.damaged_at: float | None = None
         self.recent = bytearray()
         """What came since the first damage of late."""
@@ -105,14 +107,14 @@ class Line:
         schedule = self._world.schedule
         took = FLAT_S if self._world.flat else len(data) * self._byte_s
         way.busy_until = max(way.busy_until, schedule.now) + took
-        way.flying += 1
+        sender.leaving += 1
         if len(data) > 1:
             way.sent.append(data)
         schedule.at(way.busy_until, self._left, way, data, sender)
 
     def _left(self, way: Direction, data: bytes, sender: End) -> None:
-        way.flying -= 1
-        if sender.alive and way.flying == 0:
+        sender.leaving -= 1
+        if sender.alive and sender.leaving == 0:
             sender.written()
         if self.connected:
             self._befall(way, data)

@@ -97,6 +97,7 @@ class Port:
         self.life = life
         self.line = line
         self.alive = True
+        self.leaving = 0
         world = life.world
         self.lane = Lane(
             line.name,

@@ -55,12 +55,13 @@ class Memory:
 class _Under:
     """One time of having power: an end of a line."""
 
-    __slots__ = ("alive", "link", "till")
+    __slots__ = ("alive", "leaving", "link", "till")
 
     def __init__(self, till: Till, link_: TerminalLink) -> None:
         self.till = till
         self.link = link_
         self.alive = True
+        self.leaving = 0
 
     def receive(self, data: bytes) -> None:
         self.till.does(lambda now: self.link.receive(data, now))

@@ -496,12 +496,12 @@ class World:
         while schedule.next_at() < until and not self._is_settled():
             schedule.step()
         for till in self.tills:
-            last = till.memory.kept.outcomes[-1:]
+            # Not the last that came: the outcome of an older tender may come after it.
+            kept = till.memory.kept.outcomes
             self.oracles.require(
-                bool(last)
-                and (last[0].response_code, last[0].amount_minor) == ("00", LAST_SALE_MINOR),
+                ("00", LAST_SALE_MINOR) in [(one.response_code, one.amount_minor) for one in kept],
                 "cannot-sell",
-                f"{till.terminal_id}: after all is well a sale ends so: {last}",
+                f"{till.terminal_id}: after all is well a sale ends so: {kept[-1:]}",
             )
 
     def _judge(self) -> None:
