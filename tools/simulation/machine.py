@@ -551,9 +551,17 @@ class Machine:
                 and isinstance(effect.message, link.Accepted | link.Outcome)
                 and (effect.message.terminal_id, effect.message.counter) == key
             ]
-            late = len(batch) > 1 or asked
+            # Refused as it has to be; and its time was over at the same moment.
+            refused = any(
+                isinstance(effect, Say)
+                and isinstance(effect.message, link.Refused)
+                and (effect.message.reason, effect.message.counter) == (3, key[1])
+                for effect in effects
+            )
             self.world.oracles.require(
-                late or not told, "repeat-taken", f"{message} is {what} content, and gets {told}"
+                len(batch) > 1 or asked or refused or not told,
+                "repeat-taken",
+                f"{message} is {what} content, and gets {told}",
             )
 
     def _let_out(self, life: Life, effect: Effect, *, cleared: bool) -> None:
