@@ -62,7 +62,9 @@ def test_places_agree_with_the_configurations_defaults() -> None:
         for line in (SYSTEMD / "tmpfiles.conf").read_text().splitlines()
         if line[:1] == "d"
     }
-    assert made == {state, *service("RootDirectory")}
+    root = service("RootDirectory")[0]
+    # systemd 252 takes no NoExecPaths=+/run whose place is missing in the new root: it started nothing.
+    assert made == {state, root, f"{root}/run"}
 
 
 def test_nothing_it_can_write_can_be_run() -> None:

@@ -317,6 +317,15 @@ def daemon(debian: Debian, found: list[str]) -> Iterator[None]:
             process.wait()
 
 
+def start(debian: Debian) -> None:
+    """Raises AssertionError with the last that the log has of it, where it does not start."""
+    if debian.run("systemctl", "start", UNIT, check=False).returncode:
+        told = debian.out(
+            "journalctl", "--no-pager", "--output=cat", "--lines=12", f"--unit={UNIT}"
+        )
+        raise AssertionError(f"it does not start: {told}")
+
+
 def look_at_the_unit(debian: Debian, report: Report) -> None:
     with report.step("systemd-analyze finds nothing wrong") as found:
         done = debian.run(
@@ -347,7 +356,7 @@ def under_systemd(shop: Shop, report: Report) -> None:
     shop.register()
     with report.step("started") as found:
         began = time.monotonic()
-        debian.run("systemctl", "start", UNIT)
+        start(debian)
         found.append(f"ready after {time.monotonic() - began:.2f} s")
         assert state(debian, "ActiveState") == "active"
     with report.step("the kernel says that it is locked") as found:
@@ -418,7 +427,7 @@ def by_venv(shop: Shop, report: Report) -> None:
     shop.configure(callbacks=True)
     shop.register()
     with report.step("a sale under the unit's locks") as found:
-        debian.run("systemctl", "start", UNIT)
+        start(debian)
         with shop.terminal() as terminal:
             found.append(f"approved to 00 {shop.sell(terminal):.2f} s")
     with report.step("what it may open, write and run") as found:
