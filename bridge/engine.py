@@ -182,6 +182,7 @@ class Engine:
                 )
             ]
         self._journal.write("started", {"boot": self._world.boot}, None, notes)
+        self._journal.forget_restored()
         self._decide_all([], effects)
         self._journal.commit()
         return effects
@@ -199,6 +200,8 @@ class Engine:
             book = self._book(was.pairing, was)
             c = self._circumstances(book)
             t = (refund if was.kind is Kind.REFUND else sale).restarted(was, c)
+            if self._journal.restored:
+                t = sale.from_a_copy(t)
             self._wakes[t.pairing] = c.now
             self._books[t.pairing] = replace(
                 book,

@@ -471,6 +471,14 @@ def look_again(t: Tender) -> Tender:
     return t.with_attempt(t.attempt.at_once(Ask.STATUS)) if t.attempts else t
 
 
+def from_a_copy(t: Tender) -> Tender:
+    """As read from a journal that was put back: what the copy does not know of may have been sent since (O-15)."""
+    attempts = tuple(
+        replace(a, uncertain=a.uncertain or (a.order_id is None and not a.void)) for a in t.attempts
+    )
+    return replace(t, attempts=attempts)
+
+
 def restarted(t: Tender, c: Circumstances) -> Tender:
     """The first look after a start: what was under way is not; deadlines of another boot begin anew, once."""
     attempts = tuple(

@@ -24,6 +24,8 @@ from bridge.stored_form import Plain, difference, from_flat, to_flat
 from bridge.tender import Kind, Note, Tender
 
 SCHEMA: Final = 1
+RESTORED: Final = "restored"
+"""In `meta` from when a copy that was put back is seen until what it asks for is written with it, through a crash."""
 WAL_PAGES: Final = 1000
 """Pages after which SQLite checkpoints; the file is not truncated, so that later commits need not grow it."""
 
@@ -101,12 +103,14 @@ class Journal:
             else bytes.fromhex(self._meta("archived_hash") or chain.START.hex())
         )
         identity = self._meta("journal")
-        self.restored = stamp is not None and (
+        behind = stamp is not None and (
             identity != stamp.journal or self.last_event < stamp.last_event
         )
-        if identity is None or self.restored:
+        if identity is None or behind:
             identity = new_identity()
-            self._put_meta({"journal": identity, "environment": environment})
+            own = {"journal": identity, "environment": environment}
+            self._put_meta({**own, RESTORED: "yes"} if behind else own)
+        self.restored = self._meta(RESTORED) is not None
         self.identity = bytes.fromhex(identity)
         self._environment = environment
         self._stamp_file = StampFile(stamp_path)
@@ -145,6 +149,11 @@ class Journal:
         here(Point.BEFORE_STAMP, None)
         self._stamp()
         here(Point.AFTER_COMMIT, None)
+
+    def forget_restored(self) -> None:
+        """Within a batch: what a restored copy asks for is done with it."""
+        self._db.execute("DELETE FROM meta WHERE key=?", (RESTORED,))
+        self.restored = False
 
     def rollback(self) -> None:
         if self._db.in_transaction:

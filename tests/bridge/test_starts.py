@@ -11,7 +11,7 @@ from bridge.engine import LISTED_MAX
 from bridge.events import Acknowledged, PartPayAnswered, RegistryChanged
 from bridge.journal.journal import Journal
 from bridge.lane_events import Heard, LineUp, Proved
-from bridge.partpay.answers import Perhaps, Refunded
+from bridge.partpay.answers import AlreadyExists, NotSent, Perhaps, Refunded
 from bridge.registry import Snapshot
 from bridge.tender import Ask, State
 from drivers.link import messages as link
@@ -40,6 +40,43 @@ def test_a_journal_that_was_put_back_is_listed(tmp_path: Path) -> None:
     said = again.hello()
     assert isinstance(said[0], link.Welcome)
     assert said[0].journal_id != identity, "the terminal sees it too"
+
+
+def test_a_copy_may_have_been_sent_since(tmp_path: Path) -> None:
+    """World 6811 of seed 2028: surely not sent, as far as the copy knows, and its order was made and paid meanwhile.
+
+    The 302 was taken for another till's order, and a second code was shown.
+    """
+    shop = Shop(tmp_path)
+    shop.hello()
+    shop.tender()
+    shop.answer(Ask.CREATE, NotSent("PartPay answered 429", 5.0))
+    copy = [(p, p.read_bytes()) for p in (tmp_path / "journal.db", tmp_path / "journal.db-wal")]
+    shop.advance(6.0)
+    shop.created()
+    shop.engine.close()
+    for path, content in copy:
+        path.write_bytes(content)
+    shop.restart()
+    assert shop.known().attempt.uncertain
+    shop.answer(Ask.CREATE, AlreadyExists("order-1"))
+    assert shop.known().attempt.order_id == "order-1"
+    assert len(shop.known().attempts) == 1
+
+
+def test_a_copy_is_known_for_one_after_a_crash_too(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    copy = [(p, p.read_bytes()) for p in (tmp_path / "journal.db", tmp_path / "journal.db-wal")]
+    shop.hello()
+    shop.sell()
+    shop.engine.close()
+    for path, content in copy:
+        path.write_bytes(content)
+    Journal(tmp_path / "journal.db", "sandbox", lambda: "2026-11-23T").close()
+    again = Shop(tmp_path)
+    assert again.attention() == ["journal-restored"]
+    again.restart()
+    assert again.attention() == ["journal-restored"], "and listed once"
 
 
 def test_a_tender_whose_pairing_is_lost_ends_all_the_same(shop: Shop) -> None:

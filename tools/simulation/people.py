@@ -227,7 +227,9 @@ class Cashier:
                 counter = draw.choice((*past, kept.counter + 7))
                 self.till.rogue(link.Cancel(name, max(counter, 1)))
             case "stored":
-                counter = draw.choice((*past, kept.counter + 7))
+                # Not of what is open: the code that is drawn might be right, before anything is kept.
+                closed = [outcome.counter for outcome in kept.outcomes]
+                counter = draw.choice((*closed, kept.counter + 7))
                 code = draw.choice(("00", "05", "17", "54", "91", "96"))
                 self.till.rogue(link.Stored(name, max(counter, 1), code))
             case "refund":

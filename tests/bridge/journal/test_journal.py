@@ -161,6 +161,12 @@ def test_a_copy_put_back_gets_a_new_identity(tmp_path: Path) -> None:
     again = journal.identity
     journal.close()
     journal = opened(tmp_path)
+    assert journal.restored, "until what it asks for is written"
+    journal.begin()
+    journal.forget_restored()
+    journal.commit()
+    journal.close()
+    journal = opened(tmp_path)
     assert not journal.restored, "only once"
     assert journal.identity == again
     journal.close()
