@@ -535,8 +535,8 @@ class Machine:
             if isinstance(event, Heard) and isinstance(event.message, link.Stored):
                 self.world.oracles.stored(event.message.terminal_id, event.message.counter)
         for message, what in repeats:
-            if what not in ("other", "stored"):
-                continue
+            if what not in ("other", "stored") or (what == "stored" and self.disk_lied):
+                continue  # of a STORED whose commit failed as far as the bridge was told, it knows nothing
             key = (message.terminal_id, message.counter)
             asked = any(
                 isinstance(event, Heard)
