@@ -65,12 +65,18 @@ _KINDS: Final[Mapping[type, str]] = {
 }
 
 
+PLACEHOLDER = "…"
+"""What the example configuration has where nobody but the shop knows a value."""
+
+
 def text(value: object) -> str:
-    """Text on one line, not empty."""
+    """Text on one line, not empty, and not the example's."""
     if not isinstance(value, str):
         raise WrongValueError(f"is {kind_of(value)}", 'write text in quotes: "…"')
     if not value.strip():
         raise WrongValueError("is empty", "write a value, or leave the key out")
+    if value == PLACEHOLDER:
+        raise WrongValueError(f'is still "{PLACEHOLDER}", as in the example', "write your own")
     if not value.isprintable():
         raise WrongValueError("holds characters that cannot be printed", "write plain text")
     return value

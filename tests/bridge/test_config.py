@@ -30,6 +30,10 @@ environment = "sandbox"
 EXAMPLE = Path(__file__).parents[2] / "config" / "bridge.toml"
 
 
+def filled_in(example: str) -> str:
+    return example.replace('store = "…"', 'store = "AKL01"').replace('_id = "…"', '_id = "abc"')
+
+
 def loaded(tmp_path: Path, text: str, **environ: str) -> Settings:
     file = tmp_path / "bridge.toml"
     file.write_text(text)
@@ -270,7 +274,7 @@ def test_the_status_page_is_for_this_machine_unless_somebody_says_otherwise(tmp_
 
 
 def test_the_example_is_right_and_names_every_key(tmp_path: Path) -> None:
-    settings = load(EXAMPLE, {})
+    settings = loaded(tmp_path, filled_in(EXAMPLE.read_text()))
     assert settings.timing == loaded(tmp_path, LEAST).timing
     text = EXAMPLE.read_text()
     for section, keys in SECTIONS.items():
@@ -279,11 +283,17 @@ def test_the_example_is_right_and_names_every_key(tmp_path: Path) -> None:
             assert re.search(rf"^(# )?{key} +=", part, re.MULTILINE), f"[{section}] {key}"
 
 
+def test_the_example_is_no_configuration_before_it_is_filled_in(tmp_path: Path) -> None:
+    found = faults(tmp_path, EXAMPLE.read_text())
+    assert [problem.key for problem in found] == ["bridge.store", "partpay.client_id"]
+    assert all("is still" in problem.what for problem in found)
+
+
 def test_what_the_example_shows_commented_out_is_the_default(tmp_path: Path) -> None:
     least = loaded(tmp_path, LEAST)
     no_default = {"base_url", "token_url", "audience", "callback_key_file", "callback_url"}
     lines = []
-    for line in EXAMPLE.read_text().splitlines():
+    for line in filled_in(EXAMPLE.read_text()).splitlines():
         shown = re.fullmatch(r"# ([a-z_]+) = .*", line)
         lines.append(line[2:] if shown and shown[1] not in no_default else line)
     text = "\n".join(lines)

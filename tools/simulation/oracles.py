@@ -575,8 +575,12 @@ class Oracles:
     def callback_answered(self, letter: Letter, status: int) -> None:
         """I-23: what is forged is never taken; what disagrees is 404."""
         if not letter.genuine:
+            # 404: signed by a key of ours, for an order that the restored copy does not know.
+            unknown = status == 404 and tender_of(letter.reference) in self.lost
             self.require(
-                status in (400, 401, 503), "forged-taken", f"{status} for a forgery: {letter}"
+                status in (400, 401, 503) or unknown,
+                "forged-taken",
+                f"{status} for a forgery: {letter}",
             )
         elif letter.mixed:
             self.require(status in (404, 503), "mixed-taken", f"{status} for {letter}")
