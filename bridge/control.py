@@ -587,7 +587,8 @@ def _changes(request: SetMerchant | SetTerminal, key: str) -> dict[str, Any]:
 
 
 def _check_line(terminal: Pairing) -> None:
-    """That a lane can be made for it: what the registry takes, the daemon must be able to open."""
+    """That a lane and a display can be made for it: what the registry takes, the daemon must be able to open."""
+    from drivers.display.beside import DisplayConfigError, display_named  # noqa: PLC0415
     from drivers.line.line import line_maker  # noqa: PLC0415 (most commands need none of these)
     from drivers.link.dialect import BrokenPlugIn, UnknownName, dialect_named  # noqa: PLC0415
     from drivers.profiles import profile_named  # noqa: PLC0415
@@ -596,5 +597,10 @@ def _check_line(terminal: Pairing) -> None:
         dialect_named(terminal.dialect)
         profile_named(terminal.profile)
         line_maker(terminal.port)
+        if terminal.display is not None:
+            display_named(terminal.display)
+    except DisplayConfigError as error:
+        what, _, remedy = str(error).partition("; ")
+        raise NotRightError(what, remedy or "see docs/displays.md") from None
     except (ValueError, UnknownName, BrokenPlugIn) as error:
         raise NotRightError(str(error), "name one that is known") from None

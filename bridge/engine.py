@@ -155,6 +155,8 @@ class Engine:
         self._missed: dict[object, Event] = {}
         """What nobody says again by himself, and came while the journal could not be written; see `_keep`."""
         self._wakes: dict[int, float] = {}
+        self._more_to_come = False
+        """The event that is decided on is not the last of its batch."""
         self._reopen_at = float("-inf")
         self._listed: set[tuple[int | None, int | None, str, str]] = set()
         self.poisoned = 0
@@ -314,8 +316,11 @@ class Engine:
         return effects
 
     def _decide_all(self, events: Iterable[Event], effects: list[Effect]) -> None:
-        for event in events:
+        waiting = list(events)
+        for number, event in enumerate(waiting, 1):
+            self._more_to_come = number < len(waiting)
             self._decide_one(event, effects)
+        self._more_to_come = False
         now = self._world.now()
         if (due := self._board.next_wake()) is not None and now >= due:
             self._decide_one(_NobodyAnswered(), effects)
@@ -517,6 +522,7 @@ class Engine:
             currency=rules.currency_text,
             random8=world.random8,
             elsewhere=elsewhere,
+            more_to_come=self._more_to_come,
             about=counter,
         )
 
@@ -588,7 +594,9 @@ class Engine:
         self._books[pairing] = page.book
         decision.effects += page.effects
         decision.pages.append((page, c.notes))
-        if c.wakes:
+        if c.more_to_come:
+            self._wakes[pairing] = c.now
+        elif c.wakes:
             self._wakes[pairing] = min(c.wakes)
         else:
             self._wakes.pop(pairing, None)

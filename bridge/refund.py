@@ -71,7 +71,7 @@ def _later(a: Attempt, retry_after_s: float | None, c: Circumstances) -> Attempt
 def pursue(t: Tender, c: Circumstances) -> Tender:
     """What follows for an open refund from what is written and the time."""
     a = t.attempt
-    if a.flies(Ask.REFUND):
+    if a.flies(Ask.REFUND) or c.more_to_come:
         return t
     if not a.sent and c.now >= t.deadline:
         return close(t, outcomes.UNREACHABLE, c)

@@ -521,6 +521,8 @@ def restarted(t: Tender, c: Circumstances) -> Tender:
 def pursue(t: Tender, c: Circumstances) -> Tender:
     """What follows for an open tender from what is written and the time; asks go into `c.wanted`."""
     t = _conclude(t, c)
+    if c.more_to_come:
+        return t  # an answer that is here already has not failed to come, however late it is read
     if t.is_open:
         t = _overdue(t, c)
     if t.is_open:
@@ -552,7 +554,7 @@ def _believed(a: Attempt, c: Circumstances) -> bool:
             return True
         case Confirm.PREFER:
             assert a.signed_at is not None
-            return c.now >= a.signed_at + CONFIRM_LIMIT_S
+            return c.now >= a.signed_at + CONFIRM_LIMIT_S and not c.more_to_come
         case Confirm.REQUIRE:
             return False
         case _:

@@ -278,7 +278,8 @@ class Circumstances:
     """What a decision may look at besides the tender itself, and where it leaves its remarks.
 
     `now`: boot time in seconds. `elsewhere(order_id)`: is it recorded for another tender than this one? `about`: the
-    counter of the tender that is being decided on.
+    counter of the tender that is being decided on. `more_to_come`: more has arrived already, and is decided on next;
+    after that each tender gets its turn once more.
     """
 
     now: float
@@ -292,6 +293,7 @@ class Circumstances:
     random8: Callable[[], str]
     elsewhere: Callable[[str], bool] = lambda order_id: False
     held: bool = False
+    more_to_come: bool = False
     about: int | None = None
     notes: list[Note] = field(default_factory=list)
     wakes: list[float] = field(default_factory=list)

@@ -258,6 +258,20 @@ def test_terminals(asked: Callable[[Request], Any]) -> None:
             2,
             "none such",
         ),
+        (
+            AddTerminal(Pairing(0, "T1", "S1", "/dev/x", merchants=("m-1",), display="escpos:x")),
+            2,
+            "tcp:HOST:PORT",
+        ),
+        (
+            AddTerminal(
+                Pairing(
+                    0, "T1", "S1", "/dev/x", merchants=("m-1",), display="escpos:tcp:h?profile=None"
+                )
+            ),
+            2,
+            "no such profile",
+        ),
         (ShowTender("99"), 2, "nothing is known by 99"),
         (ShowTender("7"), 2, r"2 match 7"),
         (Acknowledge(99), 2, "no entry 99"),

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge.partpay.answers import AlreadyExists, Perhaps
+from bridge.events import PartPayAnswered
+from bridge.lane_events import LineUp
+from bridge.partpay.answers import AlreadyExists, CancelTaken, Perhaps, Told
 from bridge.tender import Ask, Owed
 from drivers.link import messages as link
 from tests.bridge.shop import LATER, PICTURE, Shop
@@ -131,3 +133,29 @@ def test_late_news_of_a_stored_tender_leaves_the_next_ones_panel_alone(shop: Sho
     assert shop.callback("approved") == 200
     assert len(shop.cleared()) == cleared
     assert shop.said[said:] == []
+
+
+def test_an_answer_that_is_here_already_comes_before_the_deadline(shop: Shop) -> None:
+    """World 1198 of seed 2030: after the engine had stood still, a refused cancel and "approved" waited in one
+    batch. The first was decided on alone, its time was over, and the terminal was told 17."""
+    shop.sell()
+    shop.cancel()
+    shop.answer(Ask.CANCEL, CancelTaken(202))
+    shop.clock += 60.0
+    t = shop.known()
+    number = t.attempt.number
+    shop.post(
+        PartPayAnswered(t.pairing, t.counter, number, Ask.CANCEL, CancelTaken(400)),
+        PartPayAnswered(t.pairing, t.counter, number, Ask.STATUS, Told(status="approved")),
+    )
+    assert shop.outcomes() == ["00"]
+    assert shop.known().reversal is Owed.NONE
+
+
+def test_a_deadline_counts_when_nothing_more_is_here(shop: Shop) -> None:
+    shop.sell()
+    shop.cancel()
+    shop.clock += 60.0
+    shop.post(LineUp("/dev/ttyS7"), LineUp("/dev/ttyS8"))
+    assert shop.outcomes() == ["17"]
+    assert shop.known().reversal is Owed.OWED
