@@ -584,6 +584,10 @@ class Lane:
         if self._greeting is None:
             return  # a stranger's messages are not authentic, and do not come so far
         if self._stage is Stage.GREETED:
+            named = getattr(message, "terminal_id", None)
+            if named not in (None, self._greeting.hello.terminal_id):
+                # Put here since, and welcomed on another line: it would wait for ever.
+                self._refuse(Reason.SAY_HELLO, _named(message, sequence), message)
             return
         match message:
             case Ping():

@@ -296,6 +296,21 @@ def test_between_hello_and_welcome_what_comes_is_dropped(bench: Bench) -> None:
     assert bench.posted == []
 
 
+def test_another_terminal_between_hello_and_welcome_is_told_to_say_hello(bench: Bench) -> None:
+    """World 8880 of seed 2031: cables were swapped while the WELCOME of whoever was here waited, and went elsewhere.
+
+    The other one had its WELCOME on another line, and got neither an answer nor a question here.
+    """
+    bench.plug()
+    bench.tell(HELLO)
+    bench.heard.clear()
+    bench.posted.clear()
+    [refused] = bench.tell(replace(TENDER, terminal_id="T0000009"))
+    assert isinstance(refused, Refused)
+    assert refused.reason == Reason.SAY_HELLO
+    assert bench.posted == []
+
+
 def test_asked_by_the_engine_identify_goes_on_until_hello_and_the_line_stays_usable(
     bench: Bench,
 ) -> None:

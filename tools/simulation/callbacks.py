@@ -144,6 +144,7 @@ class Callbacks:
     def _arrives(self, letter: Letter, tries: int) -> None:
         self.flying -= 1
         self._world.note("callback", letter.order_id, letter.status, letter.genuine)
+        self._world.oracles.callback_came(letter)
         answered = False
 
         def answer(status: int) -> None:

@@ -79,10 +79,10 @@ class Oracles:
         self.begun_at: dict[tuple[str, int], float] = {}
         self.said_again: set[tuple[str, int]] = set()
         """Of these the batch that is let out has two TENDER or REFUND: one refused, perhaps, the next one taken."""
-        self.signed_first: dict[str, str] = {}
-        """By order id, the final status of the first signed callback that was answered 200."""
+        self.disputed: set[str] = set()
+        """Order ids of which a signed callback has said that they are not paid."""
         self.approved_open: set[tuple[str, int]] = set()
-        """Tenders that were open when such a one said that they are approved."""
+        """Tenders that were open when a signed callback, answered 200, said undisputed that they are approved."""
         self.lost: set[tuple[str, int]] = set()
         """Tenders from before the journal was restored from a copy: what became of them is for people."""
 
@@ -572,6 +572,11 @@ class Oracles:
             f"{order} is refunded {refund}, keyed {said}",
         )
 
+    def callback_came(self, letter: Letter) -> None:
+        """Whatever it is answered, it may be written, and a first word that is no approval counts (O-4)."""
+        if letter.genuine and letter.status in ("declined", "cancelled", "expired"):
+            self.disputed.add(letter.order_id)
+
     def callback_answered(self, letter: Letter, status: int) -> None:
         """I-23: what is forged is never taken; what disagrees is 404."""
         if not letter.genuine:
@@ -599,11 +604,9 @@ class Oracles:
             )
 
     def _signed(self, letter: Letter) -> None:
-        if letter.status not in ("approved", "complete", "declined", "cancelled", "expired"):
-            return
-        first = self.signed_first.setdefault(letter.order_id, letter.status)
         key = tender_of(letter.reference)
-        if first in ("approved", "complete") and key not in self.lost:
+        agreed = letter.status in ("approved", "complete") and letter.order_id not in self.disputed
+        if agreed and key not in self.lost:
             row = self.row(*key)
             if row is not None and row.state != "closed":
                 self.approved_open.add(key)
