@@ -128,6 +128,12 @@ class Technician:
                 told.append(tried_facts(busy))
             else:
                 told.append(tried_facts(beside(known.display)))
+        if not told:
+            raise CommandError(
+                1,
+                f"{key} is not there: no line that it could be on is open",
+                "partpay-bridge status says why; partpay-bridge ports shows what is plugged in",
+            )
         return told
 
 

@@ -14,6 +14,7 @@ Rules
 
 from __future__ import annotations
 
+import logging
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -27,6 +28,8 @@ from typing import Any
 
 from drivers.line.line import BAUD_MAX, BAUD_MIN
 from drivers.link.messages import OBJECTS
+
+log = logging.getLogger(__name__)
 
 BODY_MIN_BYTES, BODY_MAX_BYTES = 640, 4_092
 """terminal-link §2: beyond the one the CRC is too weak, below the other a message may not fit."""
@@ -130,12 +133,19 @@ def read_profile(name: str, text: str, source: str) -> Profile:
 
 
 def profiles_in(folder: Traversable | Path) -> Mapping[str, Profile]:
-    """All profiles of `folder`, by name. Raises ProfileError for the first that is wrong."""
+    """All profiles of `folder` that can be used, by name. What cannot is a line in the log, and costs no other."""
     found = {}
     for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
         name, dot, ending = file.name.rpartition(".")
-        if dot and ending == "toml":
-            found[name] = read_profile(name, file.read_text(encoding="utf-8"), file.name)
+        if not dot or ending != "toml":
+            continue
+        try:
+            found[name] = read_profile(name, file.read_text(encoding="utf-8"), str(file))
+        except (ProfileError, OSError) as error:
+            log.error("%s", error, extra={"event": "profile-unusable"})
+        except UnicodeDecodeError as error:
+            text = f"{file}: this is no UTF-8 text: {error.reason} at byte {error.start}"
+            log.error("%s", text, extra={"event": "profile-unusable"})
     return found
 
 

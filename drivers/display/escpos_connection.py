@@ -36,6 +36,8 @@ NETWORK_BYTES_S = 20_000
 """A slow printer takes bytes as fast as it prints them."""
 USB_TIMEOUT_MS = 5_000
 REPLY_TIMEOUT_S = 1.0
+RESET_WAIT_S = 0.5
+"""Across a shop's network a reset is there in some milliseconds."""
 STILL_WAITING_S = 0.01
 """Between two looks at whether the last bytes have left a serial port."""
 
@@ -197,6 +199,22 @@ class _Network(printer.Network):  # type: ignore[misc]
     def drain(self) -> None:
         """Until the printer has taken the last byte, so that closing cuts nothing off."""
         _wait_until_none(lambda: _not_taken(self.device), _not_taken(self.device) / NETWORK_BYTES_S)
+        self._see_that_it_was_not_thrown_away()
+
+    def _see_that_it_was_not_thrown_away(self) -> None:
+        """A printer that serves another till takes a connection, and resets it with all that was sent.
+
+        Raises OSError. One that says nothing, or ends the connection in order, has what was sent.
+        """
+        self.device.shutdown(socket.SHUT_WR)
+        ends_at = time.monotonic() + RESET_WAIT_S
+        while (left_s := ends_at - time.monotonic()) > 0:
+            self.device.settimeout(left_s)
+            try:
+                if not self.device.recv(256):
+                    return
+            except TimeoutError:
+                return
 
     def _read(self) -> bytes:
         self.device.settimeout(REPLY_TIMEOUT_S)

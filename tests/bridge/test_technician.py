@@ -123,6 +123,11 @@ def test_a_display_of_nobody(desk: Technician) -> None:
         desk.test_display("T9", clear=False)
 
 
+def test_a_display_of_a_terminal_whose_line_is_not_open(desk: Technician) -> None:
+    with pytest.raises(CommandError, match="T1 is not there"):
+        desk.test_display("T1", clear=False)
+
+
 def test_what_goes_over_a_port_is_seen_by_its_name(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -149,6 +149,19 @@ def test_a_title_is_needed() -> None:
         read_profile("p", "max_body = 640", "p.toml")
 
 
+def test_a_file_with_a_mistake_costs_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "good.toml").write_text('title = "good"')
+    (tmp_path / "acme.toml").write_text('title = "Acme"\ncolour = true')
+    (tmp_path / "latin.toml").write_bytes(b'title = "caf\xe9"')
+    assert profiles_in(tmp_path) == {"good": Profile("good", "good")}
+    assert [record.message.partition(": ")[0] for record in caplog.records] == [
+        str(tmp_path / "acme.toml"),
+        str(tmp_path / "latin.toml"),
+    ]
+
+
 def test_a_folder_of_profiles_is_read_by_name(tmp_path: Path) -> None:
     (tmp_path / "one.toml").write_text('title = "one"')
     (tmp_path / "README.md").write_text("not a profile")

@@ -631,6 +631,8 @@ class Oracles:
         for pairing, counter, kind, amount, code, stored, reversal, order_id, _ in rows:
             key = (world.terminal_of[pairing], counter)
             self.require(code is not None, "no-outcome", f"{key} has no outcome")
+            if kind == "refund" and code == "00":
+                refunds[order_id] += amount
             if key in self.lost:
                 continue
             self.require(bool(stored), "not-stored", f"{key}: outcome {code} is not stored")
@@ -647,8 +649,6 @@ class Oracles:
                 orders = world.partpay.orders(*key)
                 refunded = any(r.reference.endswith("-V") for o in orders for r in o.refunds)
                 world.happened(f"a reversal is done by a {'refund' if refunded else 'cancel'}")
-            if kind == "refund" and code == "00":
-                refunds[order_id] += amount
         for key, ids in world.partpay.of_tender.items():
             self._money(key, codes.get(key), ids, refunds)
         for till in world.tills:

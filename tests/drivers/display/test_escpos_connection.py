@@ -1,9 +1,11 @@
 """Jobs through real ways: a pseudo-terminal, a socket, and pyusb above a device of our own."""
 
+import contextlib
 import logging
 import os
 import pty
 import socket
+import struct
 import sys
 import threading
 import tty
@@ -124,6 +126,28 @@ def test_a_printer_that_is_off():
     assert isinstance(told, NotShown)
     assert f"tcp:127.0.0.1:{port}" in told.why
     assert "printer is on" in told.why
+
+
+@pytest.mark.parametrize("reads", [0, 100])
+def test_a_printer_that_serves_another_till_throws_away_what_was_sent(reads):
+    """It accepts, and resets: to whoever only sends, all of it has gone well."""
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+
+        def reset() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    taken, _ = busy.accept()
+                    if reads:
+                        taken.recv(reads)
+                    taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    taken.close()
+
+        server = threading.Thread(target=reset)
+        server.start()
+        told = named(f"tcp:127.0.0.1:{busy.getsockname()[1]}").show_code(PAYLOAD, LINES)
+        busy.shutdown(socket.SHUT_RDWR)
+        server.join()
+    assert isinstance(told, NotShown)
 
 
 def test_a_printer_that_takes_no_more(impatient, mocker):
