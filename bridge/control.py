@@ -589,7 +589,8 @@ def _changes(request: SetMerchant | SetTerminal, key: str) -> dict[str, Any]:
 def _check_line(terminal: Pairing) -> None:
     """That a lane and a display can be made for it: what the registry takes, the daemon must be able to open."""
     from drivers.display.beside import DisplayConfigError, display_named  # noqa: PLC0415
-    from drivers.line.line import line_maker  # noqa: PLC0415 (most commands need none of these)
+    from drivers.line.line import line_maker, line_name  # noqa: PLC0415 (most need none of these)
+    from drivers.line.usb_port import usb_name  # noqa: PLC0415
     from drivers.link.dialect import BrokenPlugIn, UnknownName, dialect_named  # noqa: PLC0415
     from drivers.profiles import profile_named  # noqa: PLC0415
 
@@ -597,6 +598,8 @@ def _check_line(terminal: Pairing) -> None:
         dialect_named(terminal.dialect)
         profile_named(terminal.profile)
         line_maker(terminal.port)
+        if line_name(terminal.port) == "usb":
+            usb_name(terminal.port)
         if terminal.display is not None:
             display_named(terminal.display)
     except DisplayConfigError as error:

@@ -253,6 +253,7 @@ def test_terminals(asked: Callable[[Request], Any]) -> None:
             "klingon",
         ),
         (AddTerminal(Pairing(0, "T1", "S1", "odd:x", merchants=("m-1",))), 2, "odd"),
+        (AddTerminal(Pairing(0, "T1", "S1", "usb:1fc9", merchants=("m-1",))), 2, "usb:1fc9"),
         (
             AddTerminal(Pairing(0, "T1", "S1", "/dev/x", merchants=("m-1",), profile="none such")),
             2,
