@@ -48,7 +48,18 @@ def talking(request: Request) -> Iterator[tuple[Answer, Callable[[Request], Answ
         except NoDaemonError:
             answer = None
         if answer is not None:
-            yield answer, lambda more: ask(settings.control.socket, more, who)
+
+            def ask_more(more: Request) -> Answer:
+                try:
+                    return ask(settings.control.socket, more, who)
+                except NoDaemonError:
+                    raise CommandError(
+                        1,
+                        "the daemon has ended meanwhile",
+                        "start it: systemctl start partpay-bridge; then begin again",
+                    ) from None
+
+            yield answer, ask_more
             return
         if isinstance(request, Status):
             raise CommandError(

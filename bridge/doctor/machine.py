@@ -182,6 +182,8 @@ def daemons_in(root: Path) -> list[tuple[int, str]]:
             words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
             if Path(words[0]).name.startswith("python"):
                 del words[0]
+                while words and words[0].startswith("-"):
+                    del words[0]  # the package's own is called with -I
             if words and Path(words[0]).name == PROGRAM and "run" in words[1:]:
                 found.append((int(process.name), " ".join(filter(None, words))))
     return found

@@ -150,7 +150,16 @@ def test_two_daemons(make_patient: MakePatient, tmp_path: Path) -> None:
     patient = make_patient(daemons=daemons_in(tmp_path), status=status())
     (told,) = found(patient, "other-daemons")
     assert (told.level, told.found) == (Level.OK, "one daemon runs")
-    call(tmp_path, 99, "/usr/bin/partpay-bridge", "--config", "/tmp/other.toml", "run")
+    call(
+        tmp_path,
+        99,
+        "/usr/lib/x/python",
+        "-I",
+        "/usr/bin/partpay-bridge",
+        "--config",
+        "/tmp/other.toml",
+        "run",
+    )
     (told,) = wrongs(replace(patient, daemons=daemons_in(tmp_path)), "other-daemons")
     assert "2 daemons run" in told.found
     assert "--config /tmp/other.toml" in told.found
