@@ -171,6 +171,15 @@ class Engine:
             WrongJournal: another environment's or a newer release's.
             sqlite3.Error, OSError: the journal cannot be opened or written.
         """
+        before = (self._books, self._wakes)
+        try:
+            return self._start()
+        except BaseException:
+            # What was decided and is not written must not be told (`_told_again`).
+            self._books, self._wakes = before
+            raise
+
+    def _start(self) -> list[Effect]:
         self._journal = self._world.open_journal()
         self._read_state()
         effects: list[Effect] = []

@@ -116,6 +116,26 @@ def test_what_a_person_has_seen_is_not_written(shop: Shop) -> None:
     assert shop.callback_503()
 
 
+def test_nothing_is_told_of_what_opening_it_anew_has_decided_and_not_written(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """World 18701 of seed 2031: the second commit failed, too, and CANCEL got an OUTCOME that was nowhere written."""
+    shop.sell()
+    shop.cancel()
+
+    def fails(_: Journal) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Journal, "commit", fails)
+        shop.advance(60.0)
+        assert shop.outcomes() == []
+        shop.cancel()
+        assert shop.outcomes() == []
+    shop.advance(2.0)
+    assert shop.outcomes() == ["17"]
+
+
 def test_a_hello_is_answered_when_there_is_room_again(shop: Shop) -> None:
     """World 146 of seed 77: the ACK of a HELLO was lost, and its repetition came in a batch that was not written.
 
