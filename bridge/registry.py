@@ -521,9 +521,23 @@ class Registry:
             self._db.execute(f"PRAGMA user_version = {SCHEMA}")
             self._db.execute("COMMIT")
 
+    def _is_empty(self) -> bool:
+        """Nothing was ever registered."""
+        made = ("merchants", "pairings", "changes", "keys")
+        return all(
+            self._db.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is None  # noqa: S608
+            for table in made
+            if self._db.execute(
+                "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)
+            ).fetchone()
+        )
+
     def _check_environment(self, path: Path, environment: str) -> None:
         row = self._db.execute("SELECT environment FROM about").fetchone()
-        if row is None or row[0] != environment:
+        if row is not None and row[0] != environment and self._is_empty():
+            # A command has made it, before anybody said which environment is meant.
+            self._db.execute("UPDATE about SET environment = ?", (environment,))
+        elif row is None or row[0] != environment:
             raise WrongRegistryError(
                 f"{path} is of PartPay's {row[0] if row else 'unknown'} environment, "
                 f"and the configuration says {environment}",

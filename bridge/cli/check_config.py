@@ -1,14 +1,18 @@
 """`partpay-bridge check-config`: what is wrong, where, and what would be right."""
 
 import sys
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 import click
 
 from bridge.cli.command import Command, config_file, wants_json
 from bridge.cli.printing import put_json
-from bridge.config import ConfigError, Problem, load, notes, secret_problems
+from bridge.config import ConfigError, Problem, Settings, load, notes, secret_problems
+from bridge.journal.stamp import read as read_stamp
 from bridge.state_dir import become_owner
+
+STAMP_FILE: Final = "journal.stamp"
 
 
 @click.command(cls=Command)
@@ -25,7 +29,7 @@ def check_config() -> None:
     try:
         settings = load(config_file())
         become_owner(settings.bridge.state_dir)
-        problems = secret_problems(settings)
+        problems = (*secret_problems(settings), *_of_another_environment(settings))
         remarks = notes(settings)
     except ConfigError as error:
         problems = error.problems
@@ -46,6 +50,20 @@ def check_config() -> None:
             click.echo("OK")
     if problems:
         sys.exit(2)
+
+
+def _of_another_environment(settings: Settings) -> Iterator[Problem]:
+    """With this the daemon would not start: what is remembered is of sales elsewhere."""
+    folder, key = settings.bridge.state_dir, "partpay.environment"
+    stamp = read_stamp(folder / STAMP_FILE)
+    if stamp is not None and stamp.environment != settings.partpay.environment.value:
+        yield Problem(
+            settings.file,
+            settings.lines.get(key),
+            key,
+            f"is {settings.partpay.environment.value}, and {folder} is of {stamp.environment}",
+            f"set it back, or begin anew: stop the daemon, and move {folder} aside",
+        )
 
 
 def _as_json(problem: Problem) -> dict[str, Any]:

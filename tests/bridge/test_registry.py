@@ -257,6 +257,13 @@ def test_listeners_get_each_new_snapshot_and_none_for_a_refusal(registry: Regist
     assert [snapshot.terminal("T1") for snapshot in seen] == [added]
 
 
+def test_an_empty_one_is_of_whatever_environment_is_meant(tmp_path: Path) -> None:
+    """`terminals list` on a fresh installation made one for the environment of the example."""
+    opened(tmp_path / "registry.db").close()
+    opened(tmp_path / "registry.db", "production").close()
+    opened(tmp_path / "registry.db", "production").close()
+
+
 def test_another_environment_is_left_untouched(registry: Registry, path: Path) -> None:
     registry.close()
     before = path.read_bytes()

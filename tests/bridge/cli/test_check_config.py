@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from bridge.journal.journal import Journal
+
 Invoke = Callable[..., Any]
 
 
@@ -17,6 +19,18 @@ def test_says_ok_as_json(invoke: Invoke) -> None:
     told = invoke("check-config", "--json").json
     assert (told["ok"], told["problems"]) == (True, [])
     assert [note["key"] for note in told["notes"]] == ["partpay.client_id", "partpay.callback_url"]
+
+
+def test_says_that_what_is_remembered_is_of_another_environment(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    """The daemon would not start, and said so in its log alone."""
+    (tmp_path / "state").mkdir(exist_ok=True)
+    Journal(tmp_path / "state/journal.db", "production", lambda: "2026-12-01T").close()
+    done = invoke("check-config")
+    assert done.exit_status == 2
+    assert "is sandbox, and" in done.out
+    assert "is of production; set it back" in done.out
 
 
 def test_reads_the_secrets_too(invoke: Invoke, config: Path, tmp_path: Path) -> None:
