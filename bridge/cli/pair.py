@@ -63,7 +63,7 @@ _PAIRED: Final[list[Column]] = [
     "--expect-digits",
     "digits_file",
     metavar="FILE",
-    help="Where a program writes the six digits that the terminal shows; - is stdin.",
+    help="The six digits that it shows; - is stdin.",
 )
 def pair(
     port: str | None,
@@ -80,8 +80,7 @@ def pair(
 ) -> None:
     """Pair a terminal: compare six digits, name a merchant, scan a test picture.
 
-    Works while the daemon runs, and while it does not. A terminal that can authenticate has to be
-    told, too, in its own menu.
+    With the daemon and without it. A terminal that can authenticate is told, too.
 
     \b
     partpay-bridge pair
