@@ -38,6 +38,18 @@ def test_an_unknown_device_is_not_paired_and_listed(shop: Shop) -> None:
     assert said[0].reason == 1
 
 
+def test_two_that_move_wait_each_its_own_time(shop: Shop) -> None:
+    shop.hello()
+    shop.hello("/dev/ttyS1", "T0000002", "SN2")
+    shop.hello("/dev/ttyS2")
+    shop.advance(5.0)
+    shop.hello("/dev/ttyS3", "T0000002", "SN2")
+    shop.advance(7.1)
+    assert paired(shop.said) == [1, 1, 1]
+    shop.advance(5.0)
+    assert paired(shop.said) == [1, 1, 1, 1]
+
+
 def test_a_moved_terminal_waits_until_nobody_answers_on_the_old_line(shop: Shop) -> None:
     shop.hello()
     shop.sell()

@@ -233,6 +233,25 @@ def test_a_line_that_went_down_meanwhile_is_not_welcomed_later(
     assert [type(m) for m in shop.said[mark:]] == [link.Welcome]
 
 
+def test_a_line_that_went_down_is_not_welcomed_when_its_time_is_over_at_once(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As before, and there is room again only when the old line has had its time to answer."""
+    shop.hello(lane="/dev/ttyS1")
+
+    def fails(_: Journal) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Journal, "commit", fails)
+        shop.unplug("/dev/ttyS1")
+        shop.advance(15.0)
+    mark = len(shop.said)
+    shop.advance(2.0)
+    assert not [m for m in shop.said[mark:] if isinstance(m, link.Welcome)]
+    assert shop.engine.poisoned == 0
+
+
 def test_a_disk_that_is_full_at_the_start(tmp_path: Path) -> None:
     first = Shop(tmp_path)
     first.hello()
