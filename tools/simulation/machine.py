@@ -293,8 +293,8 @@ class Machine:
         self.world = world
         self.disk = Disk.fresh()
         self.life: Life | None = None
-        self.zero = 0.0
-        """When the boot clock was 0."""
+        self.zero = -world.streams.of("uptime").choice((0.0, 3600.0, 1_000_000.0))
+        """When the boot clock was 0: a shop's PC may have been on for days."""
         self.stalled_until = 0.0
         self.frozen_until = 0.0
         self.answered: set[tuple[int, int]] = set()
