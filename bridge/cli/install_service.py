@@ -209,7 +209,8 @@ def install_service(dry_run: bool, uninstall: bool, root: Path | None) -> None:
 
     \b
     python3 -m venv /opt/partpay-bridge
-    /opt/partpay-bridge/bin/pip install partpay-terminal-bridge
+    /opt/partpay-bridge/bin/pip install --require-hashes -r tools/lock/run.txt
+    /opt/partpay-bridge/bin/pip install --no-deps .
     /opt/partpay-bridge/bin/partpay-bridge install-service
     """
     where = Installed(Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve())
@@ -240,8 +241,7 @@ def _refuse(where: Installed, below: Path, *, uninstall: bool) -> None:
         raise CommandError(
             1,
             f"the service could not run this program: {why}",
-            "install it for all users: python3 -m venv /opt/partpay-bridge, then "
-            "/opt/partpay-bridge/bin/pip install partpay-terminal-bridge",
+            "install it for all users, in /opt/partpay-bridge: see docs/technician.md",
         )
 
 

@@ -171,7 +171,7 @@ def test_a_daemon_that_has_the_state_but_does_not_answer(
 
 
 def test_another_environment_is_2(invoke: Invoke, config: Path) -> None:
-    assert invoke("merchants", "list").exit_status == 0
+    assert invoke("merchants", "add", "--id", "M1", "--name", "Shoes").exit_status == 0
     config.write_text(config.read_text().replace("sandbox", "production"))
     done = invoke("merchants", "list")
     assert (done.exit_status, "of PartPay's sandbox environment" in done.err) == (2, True)
