@@ -2,17 +2,16 @@
 
 import sys
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from bridge.cli.command import Command, config_file, wants_json
 from bridge.cli.printing import put_json
 from bridge.config import ConfigError, Problem, Settings, load, notes, secret_problems
+from bridge.journal.stamp import STAMP_FILE
 from bridge.journal.stamp import read as read_stamp
 from bridge.state_dir import become_owner
-
-STAMP_FILE: Final = "journal.stamp"
 
 
 @click.command(cls=Command)

@@ -24,6 +24,9 @@ class Stamp:
     last_event: int
 
 
+STAMP_FILE: Final = "journal.stamp"
+"""Beside `journal.db`; the journal names it after its own file."""
+
 _FIELDS: Final = tuple(part.name for part in fields(Stamp))
 _KINDS: Final = get_type_hints(Stamp)
 

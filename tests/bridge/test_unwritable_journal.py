@@ -2,7 +2,9 @@
 
 import errno
 import sqlite3
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,18 @@ def broken(shop: Shop) -> None:
     shop.journal_fails = sqlite3.OperationalError("database or disk is full")
     assert shop.engine._journal is not None
     shop.engine._journal._db.execute("BEGIN")
+
+
+@contextmanager
+def no_commit(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Everything can be opened and written, and nothing committed."""
+
+    def fails(_: Journal) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Journal, "commit", fails)
+        yield
 
 
 def mended(shop: Shop) -> None:
@@ -123,11 +137,7 @@ def test_nothing_is_told_of_what_opening_it_anew_has_decided_and_not_written(
     shop.sell()
     shop.cancel()
 
-    def fails(_: Journal) -> None:
-        raise sqlite3.OperationalError("disk I/O error")
-
-    with monkeypatch.context() as disk:
-        disk.setattr(Journal, "commit", fails)
+    with no_commit(monkeypatch):
         shop.advance(60.0)
         assert shop.outcomes() == []
         shop.cancel()
@@ -217,11 +227,7 @@ def test_a_line_that_went_down_meanwhile_is_not_welcomed_later(
     """The pairing moves to another line, which goes down in a batch that is not written."""
     shop.hello(lane="/dev/ttyS1")
 
-    def fails(_: Journal) -> None:
-        raise sqlite3.OperationalError("disk I/O error")
-
-    with monkeypatch.context() as disk:
-        disk.setattr(Journal, "commit", fails)
+    with no_commit(monkeypatch):
         shop.unplug("/dev/ttyS1")
     mended(shop)
     mark = len(shop.said)
@@ -239,11 +245,7 @@ def test_a_line_that_went_down_is_not_welcomed_when_its_time_is_over_at_once(
     """As before, and there is room again only when the old line has had its time to answer."""
     shop.hello(lane="/dev/ttyS1")
 
-    def fails(_: Journal) -> None:
-        raise sqlite3.OperationalError("disk I/O error")
-
-    with monkeypatch.context() as disk:
-        disk.setattr(Journal, "commit", fails)
+    with no_commit(monkeypatch):
         shop.unplug("/dev/ttyS1")
         shop.advance(15.0)
     mark = len(shop.said)
